@@ -1,0 +1,398 @@
+/**
+ * The public types, in one place: what a caller of Millrace sees, and nothing else.
+ * A column's kind follows from the declared field, never from values.
+ */
+
+// ── fields and columns ──────────────────────────────────────────────────────
+
+/** The typed array that holds values of each dtype. */
+export interface TypedArrays {
+  uint8: Uint8Array<ArrayBuffer>;
+  int8: Int8Array<ArrayBuffer>;
+  uint16: Uint16Array<ArrayBuffer>;
+  int16: Int16Array<ArrayBuffer>;
+  uint32: Uint32Array<ArrayBuffer>;
+  int32: Int32Array<ArrayBuffer>;
+  float32: Float32Array<ArrayBuffer>;
+  float64: Float64Array<ArrayBuffer>;
+  int64: BigInt64Array<ArrayBuffer>;
+  uint64: BigUint64Array<ArrayBuffer>;
+}
+export type DType = keyof TypedArrays;
+
+/** A field with a shape. A `null` dimension is ragged, or padded with `pad` to the longest of the batch. */
+export interface TensorSpec {
+  dtype: DType;
+  /** Dimensions of one sample; `[]` or left out is a scalar. */
+  shape?: readonly (number | null)[] | undefined;
+  /** Fill value; turns a ragged field into a tensor with `lengths`. */
+  pad?: number | undefined;
+  /** A sample without this field gets zeros (or an empty row) instead of an error. */
+  optional?: true | undefined;
+}
+/** A bare dtype is a scalar of it. */
+export type FieldSpec = DType | "bytes" | "utf8" | "json" | TensorSpec;
+export type Fields = Record<string, FieldSpec>;
+
+export interface TensorColumn<D extends DType = DType> {
+  readonly kind: "tensor";
+  readonly dtype: D;
+  /** `[rows, ...sample shape]`. */
+  readonly shape: readonly number[];
+  readonly data: TypedArrays[D];
+  /** For padded fields: the unpadded length of each row. */
+  readonly lengths?: Int32Array | undefined;
+}
+export interface RaggedColumn<D extends DType = DType> {
+  readonly kind: "ragged";
+  readonly dtype: D;
+  readonly values: TypedArrays[D];
+  /** `rows + 1` element offsets into `values`. */
+  readonly offsets: Float64Array;
+  at(row: number): TypedArrays[D];
+}
+export interface BytesColumn {
+  readonly kind: "bytes";
+  readonly values: Uint8Array<ArrayBuffer>;
+  /** `rows + 1` byte offsets into `values`. */
+  readonly offsets: Float64Array;
+  at(row: number): Uint8Array<ArrayBuffer>;
+}
+export interface ValuesColumn<V> {
+  readonly kind: "values";
+  readonly values: readonly V[];
+  at(row: number): V;
+}
+export type Column = TensorColumn | RaggedColumn | BytesColumn | ValuesColumn<unknown>;
+
+type HasOpen<S> = S extends readonly (infer E)[] ? (null extends E ? true : false) : false;
+/** The column a field becomes in a batch. */
+export type ColumnOf<F> = F extends "bytes"
+  ? BytesColumn
+  : F extends "utf8"
+    ? ValuesColumn<string>
+    : F extends "json"
+      ? ValuesColumn<unknown>
+      : F extends DType
+        ? TensorColumn<F>
+        : F extends { dtype: infer D extends DType; pad: number }
+          ? TensorColumn<D>
+          : F extends { dtype: infer D extends DType; shape?: infer S }
+            ? HasOpen<S> extends true
+              ? RaggedColumn<D>
+              : TensorColumn<D>
+            : never;
+/** The value a field has in one sample. */
+export type ValueOf<F> = F extends "bytes"
+  ? Uint8Array<ArrayBuffer>
+  : F extends "utf8"
+    ? string
+    : F extends "json"
+      ? unknown
+      : F extends "int64" | "uint64"
+        ? bigint
+        : F extends DType
+          ? number
+          : F extends { dtype: infer D extends DType }
+            ? TypedArrays[D]
+            : never;
+export type SampleOf<F> = { [K in keyof F]: ValueOf<F[K]> };
+
+// ── decoding, in workers, a whole batch at a time ───────────────────────────
+
+export interface SampleContext<A = undefined> {
+  readonly key: string;
+  /** The sample's number in the dataset that made the loader. */
+  readonly index: number;
+  readonly epoch: number;
+  readonly args: A;
+  /** Fires when the loader is closed or the sample's time is up. */
+  readonly signal: AbortSignal;
+  /** Uniform in [0, 1): a function of (seed, epoch, index) and of how often it was called for this sample, and of nothing else. */
+  random(): number;
+}
+/** What `defineDecoder` returns: a module's default export, found again by its URL in every worker. */
+export interface Decoder<I, F, A = undefined> {
+  readonly url: string;
+  readonly output: F;
+  readonly run: (sample: I, context: SampleContext<A>) => unknown;
+}
+
+// ── batches, epochs, loader, dataset ────────────────────────────────────────
+
+/** Where a run stands: what the loop has received, global and rank-free, so any rank's state resumes any worldSize. Plain JSON. */
+export interface LoaderState {
+  readonly version: 1;
+  /** Of the dataset: shards, sizes, etags, selection. */
+  readonly fingerprint: string;
+  /** Of the order: seed, mode, lanes, chunk and window sizes. */
+  readonly order: string;
+  readonly epoch: number;
+  /** Samples of the epoch's global order that are used up. */
+  readonly position: number;
+}
+export interface Batch<F> {
+  readonly epoch: number;
+  readonly step: number;
+  /** Real rows. */
+  readonly size: number;
+  /** Rows after the real ones that repeat other samples, so that all ranks have equal steps (`remainder: "pad"`). */
+  readonly padding: number;
+  readonly keys: readonly string[];
+  readonly indices: Float64Array;
+  readonly columns: { readonly [K in keyof F]: ColumnOf<F[K]> };
+  /** Where the run stands once this batch is used. */
+  readonly state: LoaderState;
+  /** The real rows, one object a sample. */
+  samples(): Iterable<SampleOf<F>>;
+  /** With `recycle`: gives the batch's memory back for a later batch. Without: does nothing. */
+  release(): void;
+  [Symbol.dispose](): void;
+}
+export interface Epoch<F> extends AsyncIterable<Batch<F>> {
+  readonly number: number;
+  /** Steps of the whole epoch for this rank. */
+  readonly steps: number;
+  /** The step iteration begins with: 0, or where the resumed state stood. */
+  readonly firstStep: number;
+}
+export interface ShuffleOptions {
+  seed: number;
+  /** `"window"` (default): chunks in random order, samples mixed within windows; `"global"`: uniform over all samples, for cached or small data. */
+  mode?: "window" | "global" | undefined;
+  /** Memory of all windows together, bytes or `"512MiB"`. Default 512 MiB. */
+  window?: string | number | undefined;
+}
+export interface LoaderOptions {
+  /** Samples a batch, per rank. */
+  batchSize: number;
+  /** Default false: manifest order. */
+  shuffle?: false | ShuffleOptions | undefined;
+  /** This process's number; `"env"` reads RANK, OMPI_COMM_WORLD_RANK, SLURM_PROCID or PMI_RANK. Default 0. */
+  rank?: number | "env" | undefined;
+  /** How many processes share the epoch; `"env"` reads WORLD_SIZE, OMPI_COMM_WORLD_SIZE, SLURM_NTASKS or PMI_SIZE. Default 1. */
+  worldSize?: number | "env" | undefined;
+  /** Streams that the order is cut into. Default 24. Part of the order: keep it when resuming. */
+  lanes?: number | undefined;
+  /** Samples left over at the end: `"drop"` them, `"pad"` with repeats, or `"keep"` a short batch (ranks may then differ by one step). Default `"keep"` for one process, `"drop"` for more. */
+  remainder?: "drop" | "pad" | "keep" | undefined;
+  resume?: LoaderState | undefined;
+  /** Ends each epoch after this many steps. */
+  stepsPerEpoch?: number | undefined;
+  /** What a record that is corrupt or fails to decode does. Default `"throw"`. */
+  onError?: "throw" | "skip" | undefined;
+  /** Decode worker threads; `"auto"` (default) is one less than the CPUs with a decoder, else 0. 0 decodes on the engine thread. */
+  workers?: number | "auto" | undefined;
+  /** Longest time one sample may decode, milliseconds or `"60s"`. Default 60 s. */
+  decodeTimeout?: string | number | undefined;
+  /** Bytes fetched ahead of the loop, beyond the open windows. Default `"auto"`. */
+  readAhead?: "auto" | string | number | undefined;
+  /** Reuse batch memory given back by `batch.release()`. Default false: every batch is fresh memory. */
+  recycle?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+export interface Loader<F> {
+  readonly stepsPerEpoch: number;
+  readonly position: { readonly epoch: number; readonly step: number };
+  /** Epoch `n`, from its start. After a resume the first epoch asked for must be the state's. Throws `MILLRACE_RESUME` otherwise. */
+  epoch(n: number, options?: { signal?: AbortSignal | undefined }): Epoch<F>;
+  /** Epochs from where the loader stands, up to but without `until`. */
+  epochs(until: number): Iterable<Epoch<F>>;
+  state(): LoaderState;
+  stats(): LoaderStats;
+  close(): Promise<void>;
+}
+export interface LoaderStats {
+  /** Time the loop waited for batches ÷ wall time since the first wait. */
+  readonly stallRatio: number;
+  readonly batches: number;
+  readonly samples: number;
+  readonly skipped: number;
+  /** Bytes delivered to this loader by tier. */
+  readonly bytes: Readonly<Record<"memory" | "disk" | "peer" | "origin", number>>;
+  readonly originRequests: number;
+  readonly waitMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  readonly readAhead: { readonly depthBytes: number; readonly inFlight: number; readonly reason: string };
+}
+export interface Dataset<F> extends AsyncIterable<SampleOf<F>> {
+  readonly fields: F;
+  readonly sampleCount: number;
+  readonly byteLength: number;
+  readonly shardCount: number;
+  readonly fingerprint: string;
+  readonly classes: readonly string[] | undefined;
+  get(index: number, options?: { signal?: AbortSignal | undefined }): Promise<SampleOf<F>>;
+  key(index: number): string;
+  take(count: number): Dataset<F>;
+  select(rows: readonly number[] | { from: number; to: number }): Dataset<F>;
+  split<const P extends Record<string, number>>(
+    parts: P,
+    options: { seed: number; by?: "sample" | "shard" | undefined },
+  ): { [K in keyof P]: Dataset<F> };
+  loader(options: LoaderOptions): Loader<F>;
+  loader<G, A>(
+    options: LoaderOptions & { decode: Decoder<SampleOf<F>, G, A> } & (A extends undefined
+        ? { decodeArgs?: undefined }
+        : { decodeArgs: A }),
+  ): Loader<G>;
+}
+
+// ── the mill ────────────────────────────────────────────────────────────────
+
+/** Code that runs in the engine thread comes as a module: functions do not cross threads. */
+export interface ModuleRef {
+  url: string | URL;
+  /** Default `"default"`. */
+  export?: string | undefined;
+  args?: unknown;
+}
+export interface S3Credentials {
+  accessKeyId: string;
+  secretAccessKey: string;
+  sessionToken?: string | undefined;
+  expiration?: Date | undefined;
+}
+export interface S3Options {
+  endpoint?: string | undefined;
+  region?: string | undefined;
+  forcePathStyle?: boolean | undefined;
+  /** Send unsigned requests. */
+  anonymous?: boolean | undefined;
+  /** Default: the AWS credential chain. A function stays on the calling thread and is asked again 5 minutes before expiry. */
+  credentials?: S3Credentials | (() => Promise<S3Credentials>) | undefined;
+}
+export interface MountOptions {
+  uri: string;
+  readOnly?: boolean | undefined;
+  /** `"pin"` (default): never evict what an epoch still needs, stream the rest. `"lru"`: least recently used goes first. */
+  admission?: "pin" | "lru" | undefined;
+  /** Largest part of the cache that this mount may hold, 0 to 1. Default 1. */
+  share?: number | undefined;
+  s3?: S3Options | undefined;
+}
+export type Mount = string | MountOptions;
+export interface DiskCacheOptions {
+  path: string;
+  capacity: string | number;
+  /** For `lru` data: eviction starts above this part of the capacity. Default 0.95. */
+  highWatermark?: number | undefined;
+  /** For `lru` data: eviction stops below this part of the capacity. Default 0.85. */
+  lowWatermark?: number | undefined;
+}
+export interface CacheOptions {
+  /** Memory tier. Default: a quarter of the cgroup's memory limit. */
+  memory?: string | number | undefined;
+  disk?: readonly DiskCacheOptions[] | undefined;
+  /** Unit of caching. Default 1 MiB; a multiple of 64 KiB. */
+  blockSize?: string | number | undefined;
+  metadata?: { ttl?: string | number | undefined; memory?: string | number | undefined } | undefined;
+}
+export interface LimitOptions {
+  /** Bytes a second from all origins together. */
+  bandwidth?: string | number | undefined;
+  requestsPerSecond?: number | undefined;
+  /** Requests in flight. Default 32. */
+  concurrency?: number | undefined;
+  /** Longer records are refused as corrupt. Default 1 GiB. */
+  maxRecordBytes?: string | number | undefined;
+}
+export interface MillraceOptions {
+  mounts?: Record<string, Mount> | undefined;
+  /** For every s3 mount and URI that has no `s3` of its own. */
+  s3?: S3Options | undefined;
+  /** Own stores by URI scheme. */
+  stores?: Record<string, ModuleRef> | undefined;
+  cache?: CacheOptions | undefined;
+  limits?: LimitOptions | undefined;
+  /** `"worker"` (default) keeps all I/O off the calling thread; `"inline"` runs the same code in it. */
+  engine?: "worker" | "inline" | undefined;
+  logger?: Logger | undefined;
+}
+export interface Logger {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+export interface Progress {
+  readonly bytes: number;
+  readonly totalBytes: number;
+  readonly objects: number;
+  readonly totalObjects: number;
+  readonly bytesPerSecond: number;
+  readonly etaSeconds: number;
+}
+export interface Watch {
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
+}
+export interface DatasetOptions<F extends Fields> extends Watch {
+  /** `"tfrecord"`, `"webdataset"` or `"files"`; inferred from the names when left out. */
+  format?: string | undefined;
+  /** Default: what the format says of itself (docs/semantics.md). */
+  fields?: F | undefined;
+  /** For `files`: folder names in label order. Default: sorted. */
+  classes?: readonly string[] | undefined;
+  /** What a shard with a bad tail does when it is indexed. Default `"throw"`. */
+  onError?: "throw" | "skip" | undefined;
+}
+export interface ObjectInfo {
+  readonly path: string;
+  readonly size: number;
+  readonly etag: string;
+  readonly lastModified: Date | undefined;
+}
+export interface OpenFile {
+  readonly info: ObjectInfo;
+  /** Fills `target` with the bytes from `begin`. */
+  read(begin: number, target: Uint8Array, options?: { signal?: AbortSignal | undefined }): Promise<void>;
+}
+export interface LocalCopy extends AsyncDisposable {
+  readonly path: string;
+  release(): Promise<void>;
+}
+export interface PrefetchReport {
+  readonly objects: number;
+  readonly bytes: number;
+  /** Bytes that were in the cache before. */
+  readonly alreadyCached: number;
+  readonly failures: readonly { readonly path: string; readonly code: string; readonly message: string }[];
+}
+export interface PrefetchJob {
+  readonly progress: Progress;
+  /** Rejects only on cancel; what failed is in the report. */
+  readonly done: Promise<PrefetchReport>;
+  pause(): void;
+  resume(): void;
+  cancel(): void;
+}
+export interface PrefetchOptions extends Watch {
+  /** Among prefetches, higher goes first. Default 0. Never before a loop's own reads. */
+  priority?: number | undefined;
+  scope?: "process" | undefined;
+}
+export interface Millrace extends AsyncDisposable {
+  dataset<const F extends Fields>(source: string | readonly string[], options?: DatasetOptions<F>): Promise<Dataset<F>>;
+  list(prefix: string): AsyncIterable<ObjectInfo>;
+  stat(path: string): Promise<ObjectInfo>;
+  open(path: string): Promise<OpenFile>;
+  /** The object's bytes, or those from `begin` to `end` (exclusive), through the cache. */
+  readFile(path: string, options?: Watch & { begin?: number | undefined; end?: number | undefined }): Promise<Uint8Array<ArrayBuffer>>;
+  /** Resolves when the origin holds the object; the cache then holds it too. */
+  writeFile(path: string, data: Uint8Array | string | AsyncIterable<Uint8Array>, options?: Watch): Promise<ObjectInfo>;
+  /** A real local path with the object's bytes, for libraries that only take a file name. */
+  materialize(path: string, options?: Watch): Promise<LocalCopy>;
+  prefetch(
+    source: string | readonly string[] | { loader: Loader<never>; epoch: number; steps?: number | undefined },
+    options?: PrefetchOptions,
+  ): PrefetchJob;
+  /** Drops cached blocks below the prefix; resolves to the bytes freed. */
+  evict(prefix: string): Promise<number>;
+  /** Forgets what is known of the objects below the prefix, so that the next use asks the origin; resolves to the entries dropped. */
+  invalidate(prefix: string): Promise<number>;
+  stats(): MillStats;
+  close(): Promise<void>;
+}
+export interface MillStats {
+  readonly [group: string]: Readonly<Record<string, number | string>>;
+}

@@ -1,0 +1,28 @@
+import { createHash } from "node:crypto";
+import type { Store, StoredObject } from "../storage/store.js";
+
+/** How the blocks of a mount may be held. One instance a mount. */
+export interface HoldRules {
+  readonly mount: string;
+  readonly admission: "pin" | "lru";
+  /** Largest part of the cache's capacity that this mount may hold, 0 to 1. */
+  readonly share: number;
+}
+
+/** One version of one object: new etag, new id, so bytes of two versions never mix. */
+export interface ObjectVersion {
+  /** 32 hex digits: hash of URI, size and etag. */
+  readonly id: string;
+  readonly store: Store;
+  readonly stored: StoredObject;
+  /** `store.uri` + "/" + path. */
+  readonly uri: string;
+  readonly size: number;
+  readonly rules: HoldRules;
+}
+
+export function objectVersion(store: Store, stored: StoredObject, rules: HoldRules): ObjectVersion {
+  const uri = `${store.uri}/${stored.path}`;
+  const id = createHash("sha256").update(`${uri}\n${stored.size}\n${stored.etag}`).digest("hex").slice(0, 32);
+  return { id, store, stored, uri, size: stored.size, rules };
+}

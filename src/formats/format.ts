@@ -1,0 +1,70 @@
+import type { Fields } from "../api.js";
+
+/** Ranged reads of one shard, through the cache. What `index` reads is in the cache afterwards. */
+export interface ShardReader {
+  readonly path: string;
+  readonly uri: string;
+  readonly size: number;
+  /** The bytes from `begin` to `end` (clamped to the size), valid until the next call; copy what must last longer. */
+  read(begin: number, end: number): Promise<Uint8Array>;
+  /** The text of a sidecar object beside the shard (`<path>.idx`), or undefined where there is none. */
+  sidecar(path: string): Promise<Uint8Array | undefined>;
+  readonly signal: AbortSignal | undefined;
+  /** Longer records are MILLRACE_CORRUPT. */
+  readonly maxRecordBytes: number;
+  /** "skip": a bad tail ends the index there, counted in `damage`. */
+  readonly onError: "throw" | "skip";
+}
+
+/** Where the records of one shard are. */
+export interface RecordIndex {
+  /** First byte of each record; in the inflated bytes where the shard is compressed. */
+  readonly begins: Float64Array;
+  /** End (exclusive) of each record. */
+  readonly ends: Float64Array;
+  /** Sample keys, where the format has them; else shard name + ordinal. */
+  readonly keys?: readonly string[] | undefined;
+  /** Size of the shard once inflated; undefined for shards that are not compressed. */
+  readonly inflatedSize?: number | undefined;
+  /** What was left out, by `onError: "skip"`. */
+  readonly damage?: { readonly offset: number; readonly message: string } | undefined;
+}
+
+/** A record's fields before they are made to fit their declaration. */
+export type RawValue =
+  | Uint8Array
+  | string
+  | number
+  | bigint
+  | Float32Array
+  | Float64Array
+  | BigInt64Array
+  | Int32Array
+  | readonly Uint8Array[]
+  | object;
+/** Fields of one sample by name. */
+export type RawSample = Record<string, RawValue>;
+
+/** What a format needs beside the bytes to name a record's fields. */
+export interface RecordContext {
+  /** Path of the shard, for formats whose fields depend on it (files: the class). */
+  readonly shardPath: string;
+  readonly classes: readonly string[] | undefined;
+}
+
+/** One dataset format. Pure but for the reads it asks of its ShardReader. */
+export interface RecordFormat {
+  readonly name: string;
+  /** True where the name of an object says that it is a shard of this format. */
+  matches(path: string): boolean;
+  /** True where the shard must be read whole and inflated before its records can be read. */
+  compressed(path: string): boolean;
+  index(reader: ShardReader): Promise<RecordIndex>;
+  /**
+   * The wanted fields of one record. Values may be views into `bytes`, which is only valid during the call to the consumer.
+   * `wanted` is undefined for "all". A field the record lacks is left out. Throws MILLRACE_CORRUPT, MILLRACE_FORMAT.
+   */
+  fields(bytes: Uint8Array, wanted: ReadonlySet<string> | undefined, context: RecordContext): RawSample;
+  /** The fields to declare when the caller declares none, from the dataset's first record. */
+  defaultFields(firstRecord: Uint8Array, context: RecordContext): Fields;
+}
