@@ -28,6 +28,8 @@ export interface RecordIndex {
   readonly inflatedSize?: number | undefined;
   /** What was left out, by `onError: "skip"`. */
   readonly damage?: { readonly offset: number; readonly message: string } | undefined;
+  /** Worth a warning in the log: a sidecar that was not used, and why. */
+  readonly note?: string | undefined;
 }
 
 /** A record's fields before they are made to fit their declaration. */
@@ -55,6 +57,8 @@ export interface RecordContext {
 /** One dataset format. Pure but for the reads it asks of its ShardReader. */
 export interface RecordFormat {
   readonly name: string;
+  /** True where every object is one record: no index needs to be built, read or kept (`index` reads nothing). */
+  readonly wholeObjects?: true;
   /** True where the name of an object says that it is a shard of this format. */
   matches(path: string): boolean;
   /** True where the shard must be read whole and inflated before its records can be read. */

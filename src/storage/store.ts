@@ -28,6 +28,8 @@ export interface ReadOptions {
 
 export interface ListOptions {
   readonly signal?: AbortSignal | undefined;
+  /** Only paths after this one: lets an interrupted listing go on. */
+  readonly startAfter?: string | undefined;
 }
 
 export interface WriteOptions {

@@ -1,0 +1,165 @@
+/**
+ * Memory for blocks: SharedArrayBuffer segments, allocated when first needed, reused, never dropped (a dropped SharedArrayBuffer puts no
+ * pressure on the garbage collector: 7.7 GB resident where reuse held 115 MB). Two accounts: `tier`, what the memory tier holds, and
+ * `working`, what is being read or is leased now and held by no tier. The tier bounds itself; working memory is bounded by the budgets of
+ * those who ask, so the slab never refuses a slot.
+ */
+import { MillraceError } from "../errors.js";
+import type { BlockLease } from "./block-source.js";
+import { Segment } from "./segment.js";
+
+/**
+ * Slots are runs of 16 KiB: of a 110 KB object 1.8 % is lost to rounding up. Units of 64 KiB would lose 14 %, more than the tenth of the
+ * capacity that may go without data.
+ */
+export const SLOT_UNIT = 16 * 1024;
+/** Small enough that a small cache takes little memory, large enough that runs of whole blocks are found at once. */
+const SEGMENT_BYTES = 64 * 2 ** 20;
+
+export interface SlabStats {
+  /** Bytes of all segments: what the slab has taken from the system and keeps. */
+  readonly segmentBytes: number;
+  /** Bytes of the slots that the memory tier holds, rounding included. */
+  readonly tierBytes: number;
+  /** Bytes of the slots that are leased or being filled and held by no tier, rounding included. */
+  readonly workingBytes: number;
+  /** Largest `workingBytes` so far. */
+  readonly workingPeakBytes: number;
+  /** Bytes lost to rounding in the slots that are taken now. */
+  readonly wasteBytes: number;
+  /** Slots taken now. */
+  readonly slots: number;
+  /** Segments added although enough units were free, for want of a run long enough. */
+  readonly fragmentedSegments: number;
+}
+
+/** Memory of one block or part of one. Counted: freed when the last holder has released it. */
+export class Slot {
+  readonly bytes: Uint8Array;
+  /** What it takes of the slab, rounding included. */
+  readonly cost: number;
+  readonly #free: (slot: Slot) => void;
+  #holders = 1;
+
+  constructor(bytes: Uint8Array, cost: number, free: (slot: Slot) => void) {
+    this.bytes = bytes;
+    this.cost = cost;
+    this.#free = free;
+  }
+
+  retain(): void {
+    this.#holders++;
+  }
+
+  release(): void {
+    if (--this.#holders === 0) this.#free(this);
+  }
+
+  /** A lease of the whole slot, whose first byte lies at `begin` in the object. */
+  lease(begin: number): SlotLease {
+    this.#holders++;
+    return new SlotLease(this, begin);
+  }
+}
+
+/** A BlockLease on a slot of the slab. */
+export class SlotLease implements BlockLease {
+  readonly begin: number;
+  readonly bytes: Uint8Array;
+  readonly slot: Slot;
+  #held = true;
+
+  constructor(slot: Slot, begin: number) {
+    this.slot = slot;
+    this.begin = begin;
+    this.bytes = slot.bytes;
+  }
+
+  release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.slot.release();
+  }
+}
+
+/** What a slot of `length` bytes takes of the slab. */
+export function slotCost(length: number): number {
+  return Math.ceil(length / SLOT_UNIT) * SLOT_UNIT;
+}
+
+export class Slab {
+  readonly #segments: Segment[] = [];
+  readonly #segmentBytes: number;
+  #taken = 0;
+  #tier = 0;
+  #waste = 0;
+  #slots = 0;
+  #workingPeak = 0;
+  #fragmented = 0;
+
+  /** `segmentBytes`: smaller only in tests. */
+  constructor(segmentBytes: number = SEGMENT_BYTES) {
+    this.#segmentBytes = segmentBytes;
+  }
+
+  /** A slot of `length` bytes with one holder, in the working account. Its bytes are whatever was there before. */
+  allocate(length: number): Slot {
+    const units = Math.ceil(length / SLOT_UNIT);
+    for (const segment of this.#segments) {
+      const first = segment.take(units);
+      if (first !== -1) return this.#slot(segment, first, length);
+    }
+    const segment = this.#grow(units);
+    return this.#slot(segment, segment.take(units), length);
+  }
+
+  /** Moves a slot from the working account to the memory tier's. */
+  enterTier(slot: Slot): void {
+    this.#tier += slot.cost;
+  }
+
+  /** Moves a slot from the memory tier's account back to the working one. */
+  leaveTier(slot: Slot): void {
+    this.#tier -= slot.cost;
+    this.#workingPeak = Math.max(this.#workingPeak, this.#taken - this.#tier);
+  }
+
+  stats(): SlabStats {
+    return {
+      segmentBytes: this.#segments.reduce((sum, segment) => sum + segment.bytes, 0),
+      tierBytes: this.#tier,
+      workingBytes: this.#taken - this.#tier,
+      workingPeakBytes: this.#workingPeak,
+      wasteBytes: this.#waste,
+      slots: this.#slots,
+      fragmentedSegments: this.#fragmented,
+    };
+  }
+
+  #slot(segment: Segment, first: number, length: number): Slot {
+    const cost = slotCost(length);
+    this.#taken += cost;
+    this.#waste += cost - length;
+    this.#slots++;
+    this.#workingPeak = Math.max(this.#workingPeak, this.#taken - this.#tier);
+    return new Slot(segment.view(first, length), cost, () => {
+      this.#taken -= cost;
+      this.#waste -= cost - length;
+      this.#slots--;
+      segment.give(first, cost / SLOT_UNIT);
+    });
+  }
+
+  #grow(units: number): Segment {
+    const bytes = Math.max(this.#segmentBytes, units * SLOT_UNIT);
+    const free = this.#segments.reduce((sum, segment) => sum + segment.bytes, 0) - this.#taken;
+    if (free >= units * SLOT_UNIT) this.#fragmented++;
+    try {
+      const segment = new Segment(bytes / SLOT_UNIT, SLOT_UNIT);
+      this.#segments.push(segment);
+      return segment;
+    } catch (cause) {
+      throw new MillraceError("MILLRACE_NO_SPACE", `No memory for another ${bytes} bytes of blocks; lower cache.memory`, { cause });
+    }
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * Brings missing blocks: disk first, then the sources in order, the origin last. Every flight given to it lands or fails; it never rejects.
+ */
+import type { Demand, Tier } from "../blocks/block-source.js";
+import type { ObjectVersion } from "../blocks/object-version.js";
+import type { Slot, SlotLease } from "../blocks/slab.js";
+import { type BlockPart, partOf, planSpans, type Span, type SpanLimits } from "../blocks/span.js";
+import { abortedError } from "../errors.js";
+import { type Admission, LRU, type Placement } from "./admission.js";
+import type { CacheCounters } from "./cache-counters.js";
+import type { DiskTier } from "./disk-tier.js";
+import type { MemoryTier } from "./memory-tier.js";
+import { Flight, type FlightTable, Load, type Ticket } from "./single-flight.js";
+
+/** A BlockSource behind the disks whose leases are slots of this cache's slab, so that they can be held without a copy. */
+export interface SlotSource {
+  readonly tier: Tier;
+  /** Spans asked of it do not cross groups. */
+  readonly groups: boolean;
+  read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]>;
+}
+
+export interface LoaderParts {
+  readonly blockSize: number;
+  readonly memory: MemoryTier;
+  readonly disk: DiskTier | undefined;
+  readonly admission: Admission;
+  readonly flights: FlightTable;
+  /** The last one has everything. */
+  readonly sources: readonly SlotSource[];
+  readonly spanLimits: SpanLimits;
+  readonly counters: CacheCounters;
+}
+
+interface Job {
+  readonly object: ObjectVersion;
+  readonly load: Load;
+  readonly demand: Pick<Demand, "priority" | "served">;
+}
+
+/** A flight that the disks did not have. */
+interface Wanted extends BlockPart {
+  readonly flight: Flight;
+  placement: Placement | undefined;
+}
+
+export class BlockLoader {
+  readonly #parts: LoaderParts;
+  readonly #running = new Set<Promise<void>>();
+
+  constructor(parts: LoaderParts) {
+    this.#parts = parts;
+  }
+
+  /** Starts the fetch of blocks for a ticket, whose slot for block b is b − `firstBlock`. */
+  start(object: ObjectVersion, blocks: readonly number[], begin: number, end: number, ticket: Ticket, demand: Job["demand"]): void {
+    const { blockSize, flights } = this.#parts;
+    const load = new Load();
+    const firstBlock = Math.floor(begin / blockSize);
+    const started = blocks.map((block) => {
+      const part = partOf(block, blockSize, object.size, begin, end, false);
+      const flight = new Flight(block, part.begin, part.end, load);
+      flights.add(object.id, flight);
+      flight.join(ticket, block - firstBlock, part.begin, part.end);
+      return flight;
+    });
+    this.#track(this.#run({ object, load, demand }, started));
+  }
+
+  /** Holds a block that the caller has in a slot, if there is room. Best effort. */
+  async admit(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
+    const placement = await this.#place(object, block, slot.bytes.length);
+    if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
+  }
+
+  /** Resolves when no fetch is under way any more. */
+  async idle(): Promise<void> {
+    while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  #track(run: Promise<void>): void {
+    const tracked = run.finally(() => this.#running.delete(tracked));
+    this.#running.add(tracked);
+  }
+
+  async #run(job: Job, flights: readonly Flight[]): Promise<void> {
+    try {
+      const missing = this.#parts.disk === undefined ? flights : await this.#fromDisk(job, this.#parts.disk, flights);
+      if (missing.length > 0) await this.#fetch(job, await this.#plan(job, missing), 0);
+    } catch (error) {
+      for (const flight of flights) this.#fail(job, flight, error);
+    }
+  }
+
+  /** Lands what the disks have; returns the flights of what they have not. */
+  async #fromDisk(job: Job, disk: DiskTier, flights: readonly Flight[]): Promise<Flight[]> {
+    const { object } = job;
+    const missing = await Promise.all(
+      flights.map(async (flight) => {
+        if (job.load.signal.aborted || !disk.mayHave(object.id, flight.block)) return flight;
+        const begin = flight.block * this.#parts.blockSize;
+        const slot = await disk.read(object, flight.block, Math.min(this.#parts.blockSize, object.size - begin));
+        if (slot === undefined) return flight;
+        if (object.rules.admission === "lru") this.#promote(object, flight.block, begin, slot);
+        this.#land(job, flight, slot, begin, "disk");
+        return undefined;
+      }),
+    );
+    return missing.filter((flight) => flight !== undefined);
+  }
+
+  /** Only `lru` data is held twice: a pinned block that moved up would shut another one out. */
+  #promote(object: ObjectVersion, block: number, begin: number, slot: Slot): void {
+    const { memory } = this.#parts;
+    if (memory.index.get(object.id, block) === undefined && memory.reserve(slot.bytes.length, LRU)) memory.add(object, block, begin, slot);
+  }
+
+  /** Decides for each block whether it will be held, and so whether all of it is fetched. */
+  async #plan(job: Job, flights: readonly Flight[]): Promise<Wanted[]> {
+    const { object, load } = job;
+    const { blockSize } = this.#parts;
+    const lengthOf = (flight: Flight): number => Math.min(blockSize, object.size - flight.block * blockSize);
+    const placements = await Promise.all(flights.map((flight) => this.#place(object, flight.block, lengthOf(flight))));
+    const wanted = flights.map((flight, i) => {
+      const placement = placements[i];
+      const part = partOf(flight.block, blockSize, object.size, flight.begin, flight.end, placement !== undefined);
+      flight.seal(part.begin, part.end);
+      return { ...part, flight, placement };
+    });
+    if (load.signal.aborted) {
+      for (const one of wanted) this.#cancel(object, one);
+      throw abortedError(load.signal, "The read");
+    }
+    return wanted;
+  }
+
+  /** The re-check inside the flight: a block that came to be held meanwhile is not held a second time. */
+  async #place(object: ObjectVersion, block: number, length: number): Promise<Placement | undefined> {
+    return this.#held(object, block) ? undefined : this.#parts.admission.place(object, length);
+  }
+
+  #held(object: ObjectVersion, block: number): boolean {
+    return this.#parts.memory.index.get(object.id, block) !== undefined || this.#parts.disk?.has(object.id, block) === true;
+  }
+
+  async #fetch(job: Job, wanted: readonly Wanted[], level: number): Promise<void> {
+    const source = this.#parts.sources[level]!;
+    const limits = source.groups ? this.#parts.spanLimits : { ...this.#parts.spanLimits, groupBytes: 0 };
+    const spans = planSpans(wanted, limits);
+    await Promise.all(spans.map((span) => this.#fetchSpan(job, span, wanted.slice(span.first, span.first + span.count), level)));
+  }
+
+  async #fetchSpan(job: Job, span: Span, wanted: readonly Wanted[], level: number): Promise<void> {
+    const { object, load } = job;
+    const source = this.#parts.sources[level]!;
+    try {
+      const leases = await source.read(object, wanted[0]!.block, wanted.length, this.#demand(job, span));
+      const missing: Wanted[] = [];
+      for (const [i, one] of wanted.entries()) {
+        const lease = leases[i];
+        if (lease === undefined) missing.push(one);
+        else await this.#arrived(job, one, lease, source.tier);
+      }
+      if (missing.length > 0) await this.#fetch(job, missing, level + 1);
+    } catch (error) {
+      for (const one of wanted) {
+        this.#cancel(object, one);
+        this.#fail(job, one.flight, error);
+      }
+      if (load.signal.aborted) this.#parts.counters.abandoned++;
+    }
+  }
+
+  #demand(job: Job, span: Span): Demand {
+    const { counters } = this.#parts;
+    const served: Demand["served"] = (tier, bytes, requests) => {
+      if (tier === "origin") {
+        counters.originFetchedBytes += bytes;
+        counters.originRequests += requests;
+      }
+      job.demand.served?.(tier, 0, requests);
+    };
+    return { begin: span.begin, end: span.end, priority: job.demand.priority, signal: job.load.signal, served };
+  }
+
+  async #arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier): Promise<void> {
+    try {
+      const { placement } = one;
+      one.placement = undefined;
+      if (placement === undefined) this.#parts.counters.streamed++;
+      else await this.#hold(job.object, one.block, lease.begin, lease.slot, placement);
+      this.#land(job, one.flight, lease.slot, lease.begin, tier);
+    } finally {
+      lease.release();
+    }
+  }
+
+  async #hold(object: ObjectVersion, block: number, begin: number, slot: Slot, placement: Placement): Promise<void> {
+    const { memory, disk, admission } = this.#parts;
+    const again = this.#held(object, block);
+    admission.settle(object.rules, slot.bytes.length);
+    if (placement.memory && again) memory.cancel(slot.bytes.length);
+    else if (placement.memory) memory.add(object, block, begin, slot);
+    if (placement.disk === undefined) return;
+    if (again) disk?.cancel(placement.disk);
+    else await disk?.write(placement.disk, object, block, slot);
+  }
+
+  #cancel(object: ObjectVersion, one: Wanted): void {
+    const { placement } = one;
+    if (placement === undefined) return;
+    one.placement = undefined;
+    const length = Math.min(this.#parts.blockSize, object.size - one.block * this.#parts.blockSize);
+    this.#parts.admission.settle(object.rules, length);
+    if (placement.memory) this.#parts.memory.cancel(length);
+    if (placement.disk !== undefined) this.#parts.disk?.cancel(placement.disk);
+  }
+
+  #land(job: Job, flight: Flight, slot: Slot, begin: number, tier: Tier): void {
+    this.#parts.flights.remove(job.object.id, flight);
+    flight.land(slot, begin, tier);
+    if (tier === "disk") slot.release();
+  }
+
+  #fail(job: Job, flight: Flight, error: unknown): void {
+    if (flight.ended) return;
+    this.#parts.flights.remove(job.object.id, flight);
+    flight.fail(error);
+  }
+}

@@ -1,0 +1,40 @@
+import type { Demand } from "../blocks/block-source.js";
+import type { ObjectVersion } from "../blocks/object-version.js";
+import type { Slab, SlotLease } from "../blocks/slab.js";
+import type { SlotSource } from "./block-loader.js";
+
+/** The last tier: one ranged GET, from the socket into the slots. It has every block, so it never answers `undefined`. */
+export class OriginSource implements SlotSource {
+  readonly tier = "origin" as const;
+  readonly groups = false;
+  readonly #slab: Slab;
+  readonly #blockSize: number;
+
+  constructor(slab: Slab, blockSize: number) {
+    this.#slab = slab;
+    this.#blockSize = blockSize;
+  }
+
+  /** The leases hold exactly the bytes of `demand`: the first and last block may be parts. */
+  async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly SlotLease[]> {
+    const leases: SlotLease[] = [];
+    try {
+      for (let block = firstBlock; block < firstBlock + count; block++) {
+        const begin = Math.max(block * this.#blockSize, demand.begin);
+        const end = Math.min((block + 1) * this.#blockSize, demand.end);
+        const slot = this.#slab.allocate(end - begin);
+        leases.push(slot.lease(begin));
+        slot.release();
+      }
+      const { signal, priority } = demand;
+      const targets = leases.map((lease) => lease.bytes);
+      await object.store.readInto(object.stored, demand.begin, targets, { signal, priority });
+      demand.served?.("origin", demand.end - demand.begin, 1);
+      return leases;
+    } catch (error) {
+      // The store has settled: nothing writes the slots any more.
+      for (const lease of leases) lease.release();
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * One fetch a block, however many ask. A flight is one block, or the needed part of one, on its way; a ticket is one caller's wait for
+ * several flights. A ticket that leaves takes nobody with it: a load is given up only when its last ticket has left.
+ */
+import type { BlockLease, Tier } from "../blocks/block-source.js";
+import type { Slot } from "../blocks/slab.js";
+import { type Deferred, deferred } from "../util/deferred.js";
+
+/** The fetch that several flights share. */
+export class Load {
+  readonly #controller = new AbortController();
+  #tickets = 0;
+  #flying = 0;
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  joined(): void {
+    this.#tickets++;
+  }
+
+  /** A ticket stopped waiting: the last one takes what is still on its way with it. */
+  left(): void {
+    if (--this.#tickets === 0 && this.#flying > 0) this.#controller.abort();
+  }
+
+  started(): void {
+    this.#flying++;
+  }
+
+  ended(): void {
+    this.#flying--;
+  }
+
+  abort(): void {
+    this.#controller.abort();
+  }
+}
+
+export class Flight {
+  readonly block: number;
+  readonly load: Load;
+  #ended = false;
+  /** Bytes that will be there; grows with those who join until the flight is sealed. */
+  #begin: number;
+  #end: number;
+  #sealed = false;
+  #waiting = new Map<Ticket, number>();
+
+  constructor(block: number, begin: number, end: number, load: Load) {
+    this.block = block;
+    this.#begin = begin;
+    this.#end = end;
+    this.load = load;
+    load.started();
+  }
+
+  get begin(): number {
+    return this.#begin;
+  }
+
+  get end(): number {
+    return this.#end;
+  }
+
+  /** Fixes the bytes that will be fetched. */
+  seal(begin: number, end: number): void {
+    this.#begin = begin;
+    this.#end = end;
+    this.#sealed = true;
+  }
+
+  /** Landed or failed. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** False where it will not bring these bytes, or has been given up. */
+  join(ticket: Ticket, slot: number, begin: number, end: number): boolean {
+    if (this.#ended || this.load.signal.aborted) return false;
+    if (this.#sealed && (begin < this.#begin || end > this.#end)) return false;
+    this.#begin = Math.min(this.#begin, begin);
+    this.#end = Math.max(this.#end, end);
+    this.#waiting.set(ticket, slot);
+    this.load.joined();
+    ticket.expect(this);
+    return true;
+  }
+
+  leave(ticket: Ticket): void {
+    if (this.#waiting.delete(ticket)) this.load.left();
+  }
+
+  /** Hands each waiting ticket a lease of its own. */
+  land(slot: Slot, begin: number, tier: Tier): void {
+    for (const [ticket, i] of this.#take()) ticket.give(this, i, slot.lease(begin), tier);
+  }
+
+  fail(error: unknown): void {
+    for (const [ticket] of this.#take()) ticket.fail(error);
+  }
+
+  #take(): Map<Ticket, number> {
+    const waiting = this.#waiting;
+    this.#waiting = new Map();
+    this.#ended = true;
+    this.load.ended();
+    for (let i = 0; i < waiting.size; i++) this.load.left();
+    return waiting;
+  }
+}
+
+/** One caller's wait. `leases[i]` is filled as the flights land. */
+export class Ticket {
+  readonly leases: (BlockLease | undefined)[];
+  readonly tiers: (Tier | undefined)[];
+  readonly #flights = new Set<Flight>();
+  #wait: Deferred<void> | undefined;
+  #error: { readonly value: unknown } | undefined;
+
+  constructor(count: number) {
+    this.leases = new Array<BlockLease | undefined>(count).fill(undefined);
+    this.tiers = new Array<Tier | undefined>(count).fill(undefined);
+  }
+
+  expect(flight: Flight): void {
+    this.#flights.add(flight);
+  }
+
+  give(flight: Flight, i: number, lease: BlockLease, tier: Tier): void {
+    this.#flights.delete(flight);
+    this.leases[i] = lease;
+    this.tiers[i] = tier;
+    if (this.#flights.size === 0) this.#wait?.resolve();
+  }
+
+  /** Ends the wait: leaves the other flights and gives back what has landed. */
+  fail(error: unknown): void {
+    if (this.#error !== undefined) return;
+    this.#error = { value: error };
+    for (const flight of this.#flights) flight.leave(this);
+    this.#flights.clear();
+    for (const lease of this.leases) lease?.release();
+    this.#wait?.reject(error);
+  }
+
+  /** Resolves when every flight joined so far has landed. */
+  async landed(): Promise<void> {
+    if (this.#error !== undefined) throw this.#error.value;
+    if (this.#flights.size === 0) return;
+    this.#wait = deferred<void>();
+    await this.#wait.promise;
+  }
+}
+
+/** The flights under way, by object and block. */
+export class FlightTable {
+  readonly #flights = new Map<string, Flight[]>();
+
+  /** Joins a flight that will bring these bytes of the block, if there is one. */
+  join(objectId: string, block: number, ticket: Ticket, slot: number, begin: number, end: number): boolean {
+    const flights = this.#flights.get(`${objectId}/${block}`);
+    return flights?.some((flight) => flight.join(ticket, slot, begin, end)) ?? false;
+  }
+
+  has(objectId: string, block: number): boolean {
+    return this.#flights.has(`${objectId}/${block}`);
+  }
+
+  add(objectId: string, flight: Flight): void {
+    const key = `${objectId}/${flight.block}`;
+    const flights = this.#flights.get(key);
+    if (flights === undefined) this.#flights.set(key, [flight]);
+    else flights.push(flight);
+  }
+
+  remove(objectId: string, flight: Flight): void {
+    const key = `${objectId}/${flight.block}`;
+    const left = this.#flights.get(key)?.filter((other) => other !== flight) ?? [];
+    if (left.length === 0) this.#flights.delete(key);
+    else this.#flights.set(key, left);
+  }
+
+  *all(): Iterable<Flight> {
+    for (const flights of this.#flights.values()) yield* flights;
+  }
+}

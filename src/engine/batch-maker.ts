@@ -1,0 +1,126 @@
+/** What turns the records of a loader's batches into columns: this thread, or decode workers. */
+import type { Fields } from "../api.js";
+import type { BlockCache } from "../cache/tier-chain.js";
+import { MillraceError } from "../errors.js";
+import { type AssembledBatch, type AssembleSpec, Assembler, type BatchRow } from "../loader/assemble.js";
+import { Piece } from "../loader/piece.js";
+import type { OpenLoader } from "../loader/protocol.js";
+import type { Rows } from "../loader/rows.js";
+import type { BatchMaker } from "../loader/run.js";
+import { cpuLimit } from "../util/cgroup.js";
+import type { EngineDataset } from "./datasets.js";
+import { DecodePool } from "./decode-pool.js";
+import { loadDecoder } from "./load-decoder.js";
+
+export interface ClosableMaker extends BatchMaker {
+  /** Memory of batches that the loop has given back. */
+  recycle(buffers: ArrayBuffer[]): void;
+  close(): Promise<void>;
+}
+
+/** One CPU is left to the loop and the engine; more workers than this only wait for the origin. */
+const MOST_WORKERS = 16;
+
+/** Resolves when the first decode worker has loaded the decoder. Throws MILLRACE_CONFIG for a decoder that cannot be loaded. */
+export async function openMaker(request: OpenLoader, dataset: EngineDataset, signal: AbortSignal): Promise<ClosableMaker> {
+  const { config, decoder } = request;
+  const spec: AssembleSpec = { ...assembleSpec(dataset), onError: config.onError };
+  if (decoder === undefined) return new ThreadMaker(spec);
+  const { seed, timeoutMs } = { seed: config.shuffle === false ? 0 : config.shuffle.seed, timeoutMs: config.decodeTimeoutMs };
+  const workers = config.workers === "auto" ? Math.min(MOST_WORKERS, Math.max(1, cpuLimit() - 1)) : config.workers;
+  if (workers === 0) {
+    const loaded = await loadDecoder(decoder.url, decoder.output);
+    return new ThreadMaker({ ...spec, decode: { decoder: loaded, args: decoder.args, seed, timeoutMs } });
+  }
+  const { format, fields, classes, root, onError } = spec;
+  return new PoolMaker(await DecodePool.start(workers, { format: format.name, fields, classes, root, onError, decoder, seed, timeoutMs }, signal));
+}
+
+/** Makes batches on the engine's own thread. */
+class ThreadMaker implements ClosableMaker {
+  readonly width = 0;
+  readonly #assembler: Assembler;
+
+  constructor(spec: AssembleSpec) {
+    this.#assembler = new Assembler(spec);
+  }
+
+  make(rows: readonly BatchRow[], padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch> {
+    return this.#assembler.assemble({ rows, padding, epoch, signal });
+  }
+
+  recycle(buffers: ArrayBuffer[]): void {
+    this.#assembler.memory.give(buffers);
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Makes batches in decode workers. */
+class PoolMaker implements ClosableMaker {
+  readonly width: number;
+  readonly #pool: DecodePool;
+
+  constructor(pool: DecodePool) {
+    this.width = pool.width;
+    this.#pool = pool;
+  }
+
+  make(rows: readonly BatchRow[], padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch> {
+    return this.#pool.decode({ rows, padding, epoch, signal });
+  }
+
+  recycle(buffers: ArrayBuffer[]): void {
+    this.#pool.recycle(buffers);
+  }
+
+  close(): Promise<void> {
+    return this.#pool.close();
+  }
+}
+
+function assembleSpec(dataset: EngineDataset): AssembleSpec {
+  const { format, fields, manifest } = dataset;
+  return { format, fields, classes: manifest.classes, root: manifest.root(0), onError: "throw", decode: undefined };
+}
+
+/** Some rows of a view, read at once: what `dataset.get` does. */
+export async function readRows(dataset: EngineDataset, rows: Rows, wanted: Float64Array, cache: BlockCache, signal: AbortSignal): Promise<AssembledBatch> {
+  const { manifest, object } = dataset;
+  const source = { manifest, rows, cache, object, served: () => {} };
+  const pieces = Array.from(wanted, (row) => new Piece(source, row, 1, [row]));
+  const fetched = await Promise.allSettled(pieces.map((piece) => piece.fetch(0, signal)));
+  try {
+    for (const result of fetched) if (result.status === "rejected") throw result.reason;
+    const batch = pieces.map((piece, i): BatchRow => {
+      const { bytes, shard } = piece.record(wanted[i]!);
+      return { bytes, key: manifest.key(rows.base(wanted[i]!)), index: wanted[i]!, shardPath: manifest.path(shard) };
+    });
+    return await new Assembler(assembleSpec(dataset)).assemble({ rows: batch, padding: 0, epoch: 0, signal });
+  } finally {
+    for (const piece of pieces) piece.release();
+  }
+}
+
+/**
+ * The dataset's fields: those declared, tried on the first record so that a mistake shows before training starts; else what the
+ * format says of the first record. Throws MILLRACE_FORMAT, MILLRACE_CORRUPT.
+ */
+export async function probeFields(dataset: Omit<EngineDataset, "fields">, declared: Fields | undefined, cache: BlockCache, signal: AbortSignal): Promise<Fields> {
+  const { manifest, format, object } = dataset;
+  const rows = dataset.rows([]);
+  if (declared !== undefined) {
+    await readRows({ ...dataset, fields: declared }, rows, Float64Array.of(0), cache, signal);
+    return declared;
+  }
+  const piece = new Piece({ manifest, rows, cache, object, served: () => {} }, 0, 1, [0]);
+  await piece.fetch(0, signal);
+  try {
+    const fields = format.defaultFields(piece.record(0).bytes, { shardPath: manifest.path(0), classes: manifest.classes });
+    if (Object.keys(fields).length === 0)
+      throw new MillraceError("MILLRACE_FORMAT", `${dataset.name}: the first record has no fields; declare them with the option fields`);
+    return fields;
+  } finally {
+    piece.release();
+  }
+}

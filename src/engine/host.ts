@@ -1,0 +1,212 @@
+/**
+ * The engine: everything that reads, caches and assembles, behind a port. In a worker thread as a rule, in the caller's own with
+ * `engine: "inline"`; the same code either way.
+ */
+import type { MessagePort } from "node:worker_threads";
+import type { MillStats, S3Credentials } from "../api.js";
+import { MetadataCache } from "../cache/metadata-cache.js";
+import { BlockCache } from "../cache/tier-chain.js";
+import { StatsBoard } from "../diagnostics.js";
+import { MillraceError } from "../errors.js";
+import { batchBuffers } from "../loader/assemble.js";
+import type { OpenDataset, OpenedDataset, OpenLoader, PrefetchSteps, ReadRows, RunLoader } from "../loader/protocol.js";
+import type { EngineConfig, WireS3 } from "../options.js";
+import { probeFields, readRows } from "./batch-maker.js";
+import { type EngineDataset, openDataset } from "./datasets.js";
+import { Files, type ReadRequest } from "./files.js";
+import { EngineLoader } from "./loaders.js";
+import { Mounts, publicInfo } from "./mounts.js";
+import { loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
+import { type CallContext, Rpc, Transfer } from "./rpc.js";
+import { Sources } from "./sources.js";
+import { Origins } from "./origins.js";
+import { Writes } from "./writes.js";
+
+/** How often the figures of `mill.stats()` are brought up to date while nothing else does. */
+const STATS_EVERY_MS = 250;
+/** Objects a message of a listing. */
+const LIST_PAGE = 1000;
+
+/** What the host asks of the caller's side. */
+export interface HostStart {
+  readonly config: EngineConfig;
+  readonly stats: SharedArrayBuffer;
+}
+
+export class EngineHost {
+  readonly #rpc: Rpc;
+  readonly #board: StatsBoard;
+  readonly #config: EngineConfig;
+  readonly #origins: Origins;
+  readonly #mounts: Mounts;
+  readonly #cache: BlockCache;
+  readonly #metadata: MetadataCache;
+  readonly #sources: Sources;
+  readonly #files: Files;
+  readonly #writes: Writes;
+  readonly #datasets = new Map<number, EngineDataset>();
+  readonly #loaders = new Map<number, EngineLoader>();
+  readonly #prefetches = new Map<number, PrefetchRun>();
+  readonly #timer: NodeJS.Timeout;
+  #nextId = 1;
+
+  /** `ownThread`: nothing else keeps this thread alive. Resolves when the caches are open. Throws MILLRACE_CONFIG for a cache directory that cannot be written. */
+  static async start(port: MessagePort, start: HostStart, ownThread: boolean): Promise<EngineHost> {
+    const { cache } = start.config;
+    let host: EngineHost | undefined;
+    const log = (level: string, fields: object, message: string) => host?.log(level, fields, message);
+    const blocks = await BlockCache.open({ memoryBytes: cache.memoryBytes, disk: [...cache.disk], blockSize: cache.blockSize, log });
+    host = new EngineHost(port, start, blocks, ownThread);
+    return host;
+  }
+
+  private constructor(port: MessagePort, { config, stats }: HostStart, cache: BlockCache, ownThread: boolean) {
+    this.#config = config;
+    this.#board = new StatsBoard(stats);
+    this.#cache = cache;
+    this.#rpc = new Rpc(port, this.#handlers(), ownThread);
+    this.#origins = new Origins(config, (ask) => this.#rpc.call("credentials", ask) as Promise<S3Credentials>);
+    this.#mounts = new Mounts(config, (root, s3: WireS3 | undefined) => this.#origins.open(root, s3));
+    this.#metadata = new MetadataCache({ ...config.cache.metadata, directories: cache.disk?.directories ?? [] });
+    this.#sources = new Sources(this.#mounts, this.#metadata);
+    this.#files = new Files(this.#mounts, this.#metadata, cache, config.cache.disk[0]?.path);
+    this.#writes = new Writes(this.#files);
+    this.#timer = setInterval(() => this.#refresh(), STATS_EVERY_MS).unref();
+  }
+
+  log(level: string, fields: object, message: string): void {
+    // Nobody waits for a log line, and one that finds the caller gone is lost without harm.
+    this.#rpc.call("log", { level, fields, message }).catch(() => {});
+  }
+
+  #handlers() {
+    return {
+      stat: ({ path }: { path: string }, { signal }: CallContext) => this.#files.stat(path, signal),
+      list: (prefix: string, context: CallContext) => this.#list(prefix, context),
+      read: async (request: ReadRequest, context: CallContext) => {
+        const bytes = await this.#files.read(request, context);
+        return new Transfer(bytes, [bytes.buffer]);
+      },
+      writeBegin: (request: { id: number; path: string; size: number | undefined }, context: CallContext) => this.#writes.begin(request, context),
+      writePart: (request: { id: number; bytes: Uint8Array | undefined }) => this.#writes.part(request),
+      writeAbort: (id: number) => this.#writes.abort(id),
+      materialize: (path: string, context: CallContext) => this.#files.materialize(path, context),
+      dropCopy: (id: string) => this.#files.dropCopy(id),
+      evict: (prefix: string, { signal }: CallContext) => this.#evict(prefix, signal),
+      invalidate: (prefix: string) => this.#invalidate(prefix),
+      openDataset: (request: OpenDataset, context: CallContext) => this.#openDataset(request, context),
+      readRows: (request: ReadRows, context: CallContext) => this.#readRows(request, context),
+      openLoader: (request: OpenLoader, context: CallContext) => this.#openLoader(request, context),
+      runLoader: (request: RunLoader, context: CallContext) => this.#loader(request.loaderId).run(request, context),
+      closeLoader: (id: number) => this.#closeLoader(id),
+      prefetch: (request: PrefetchRequest, context: CallContext) => this.#prefetch(request, context),
+      steerPrefetch: ({ id, pause }: { id: number; pause: boolean }) => this.#prefetches.get(id)?.[pause ? "pause" : "resume"](),
+      refreshStats: () => this.#refresh(),
+      close: () => this.#close(),
+    };
+  }
+
+  async #list(prefix: string, context: CallContext): Promise<void> {
+    const place = await this.#mounts.resolve(prefix);
+    let page = [];
+    for await (const stored of this.#metadata.list(place.store, place.path, { signal: context.signal })) {
+      page.push(publicInfo(place, stored));
+      if (page.length === LIST_PAGE) {
+        context.progress(page);
+        page = [];
+      }
+    }
+    context.progress(page);
+  }
+
+  async #openDataset(request: OpenDataset, context: CallContext): Promise<OpenedDataset> {
+    const opener = {
+      sources: this.#sources,
+      metadata: this.#metadata,
+      cache: this.#cache,
+      maxRecordBytes: this.#config.limits.maxRecordBytes,
+      warn: (fields: object, message: string) => this.log("warn", fields, message),
+    };
+    const dataset = await openDataset(opener, request, (opened, declared, signal) => probeFields(opened, declared, this.#cache, signal), context);
+    const datasetId = this.#nextId++;
+    this.#datasets.set(datasetId, dataset);
+    return { datasetId, manifest: dataset.manifest.toShared(), fields: dataset.fields };
+  }
+
+  async #readRows(request: ReadRows, { signal }: CallContext) {
+    const dataset = this.#dataset(request.datasetId);
+    const batch = await readRows(dataset, dataset.rows(request.steps), request.rows, this.#cache, signal);
+    return new Transfer(batch, batchBuffers(batch));
+  }
+
+  async #openLoader(request: OpenLoader, { signal }: CallContext): Promise<number> {
+    const loader = await EngineLoader.open(request, this.#dataset(request.datasetId), this.#cache, signal);
+    const id = this.#nextId++;
+    this.#loaders.set(id, loader);
+    return id;
+  }
+
+  async #closeLoader(id: number): Promise<void> {
+    const loader = this.#loaders.get(id);
+    this.#loaders.delete(id);
+    await loader?.close();
+  }
+
+  async #prefetch(request: PrefetchRequest, context: CallContext) {
+    const run = new PrefetchRun(this.#cache, request.priority);
+    this.#prefetches.set(request.id, run);
+    try {
+      return await run.run(await this.#prefetchItems(request.source, context.signal), context);
+    } finally {
+      this.#prefetches.delete(request.id);
+    }
+  }
+
+  async #prefetchItems(source: PrefetchRequest["source"], signal: AbortSignal): Promise<PrefetchItem[]> {
+    if (typeof source === "string" || Array.isArray(source)) return wholeObjects(await this.#sources.find(source as string | string[], signal));
+    const { loaderId, epoch, steps } = source as PrefetchSteps;
+    return loaderItems(this.#loader(loaderId).setup, epoch, steps);
+  }
+
+  async #evict(prefix: string, signal: AbortSignal): Promise<number> {
+    const found = await this.#sources.find(prefix, signal);
+    return this.#cache.evict(wholeObjects(found).map(({ object }) => object.id));
+  }
+
+  async #invalidate(prefix: string): Promise<number> {
+    const place = await this.#mounts.resolve(prefix);
+    return this.#metadata.invalidate(place.store, place.path);
+  }
+
+  #dataset(id: number): EngineDataset {
+    const dataset = this.#datasets.get(id);
+    if (dataset === undefined) throw new MillraceError("MILLRACE_CLOSED", "The dataset's mill is closed");
+    return dataset;
+  }
+
+  #loader(id: number): EngineLoader {
+    const loader = this.#loaders.get(id);
+    if (loader === undefined) throw new MillraceError("MILLRACE_CLOSED", "The loader is closed");
+    return loader;
+  }
+
+  #refresh(): void {
+    this.#board.write({ ...(this.#cache.stats() as unknown as MillStats), ...this.#origins.stats() });
+  }
+
+  /** Ends runs and workers, then I/O, then the caches, and at last the connection. */
+  async #close(): Promise<void> {
+    clearInterval(this.#timer);
+    await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));
+    await this.#files.close();
+    await this.#cache.close();
+    await this.#mounts.close();
+    this.#refresh();
+  }
+}
+
+export interface PrefetchRequest {
+  readonly id: number;
+  readonly source: string | readonly string[] | PrefetchSteps;
+  readonly priority: number;
+}

@@ -1,0 +1,140 @@
+/** Open loaders on the engine's side: their order, their decoder, and the runs that hand their batches over. */
+import type { MessagePort } from "node:worker_threads";
+import type { BlockCache } from "../cache/tier-chain.js";
+import { MillraceError } from "../errors.js";
+import { type AssembledBatch, batchBuffers } from "../loader/assemble.js";
+import { orderOf } from "../loader/order-facts.js";
+import type { PieceSource } from "../loader/piece.js";
+import type { EngineLoaderStats, OpenLoader, RunControl, RunLoader, RunMessage } from "../loader/protocol.js";
+import { type BatchMaker, Run, type RunSetup } from "../loader/run.js";
+import { deferred } from "../util/deferred.js";
+import { type ClosableMaker, openMaker } from "./batch-maker.js";
+import type { EngineDataset } from "./datasets.js";
+import type { CallContext } from "./rpc.js";
+
+interface Tally {
+  readonly bytes: { memory: number; disk: number; peer: number; origin: number };
+  originRequests: number;
+  skipped: number;
+}
+
+export class EngineLoader {
+  readonly #setup: RunSetup;
+  readonly #maker: ClosableMaker;
+  readonly #tally: Tally;
+  /** Ends with the loader: whatever still runs for it. */
+  readonly #closing = new AbortController();
+  /** The last run's clean-up: the next run begins after it, so that memory is held once. */
+  #previous: Promise<void> = Promise.resolve();
+
+  /** Starts the decode workers, so that a decoder that cannot be loaded fails here and not in the epoch. */
+  static async open(request: OpenLoader, dataset: EngineDataset, cache: BlockCache, signal: AbortSignal): Promise<EngineLoader> {
+    const rows = dataset.rows(request.steps);
+    const order = orderOf(dataset.manifest, rows, request.config);
+    const tally: Tally = { bytes: { memory: 0, disk: 0, peer: 0, origin: 0 }, originRequests: 0, skipped: 0 };
+    const source: PieceSource = {
+      manifest: dataset.manifest,
+      rows,
+      cache,
+      object: dataset.object,
+      served: (tier, bytes, requests) => {
+        tally.bytes[tier] += bytes;
+        if (tier === "origin") tally.originRequests += requests;
+      },
+    };
+    const maker = await openMaker(request, dataset, signal);
+    return new EngineLoader({ source, order, config: request.config, maker }, maker, tally);
+  }
+
+  private constructor(setup: RunSetup, maker: ClosableMaker, tally: Tally) {
+    this.#setup = setup;
+    this.#maker = maker;
+    this.#tally = tally;
+  }
+
+  get setup(): RunSetup & { readonly maker: BatchMaker } {
+    return this.#setup;
+  }
+
+  /** Sends batches over the request's port until the run has ended or the caller wants no more; then all it held is given back. */
+  async run(request: RunLoader, context: CallContext): Promise<void> {
+    const previous = this.#previous;
+    const done = deferred<void>();
+    this.#previous = done.promise;
+    const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, context.signal, this.#closing.signal]);
+    const outlet = new Outlet(request.port, signal, () => stop.abort(), (buffers) => this.#maker.recycle(buffers));
+    try {
+      await previous;
+      const run = new Run(this.#setup, { epoch: request.epoch, position: request.position }, request.until, signal);
+      // The loop that waits for the first batch has no credit to give before it: read-ahead starts with the run.
+      for await (const made of run.batches()) {
+        this.#tally.skipped += made.batch.skipped.length;
+        const stats = this.#stats(run);
+        if (!(await outlet.send({ t: "batch", ...made, stats }, made.batch))) break;
+      }
+      outlet.end({ t: "end", stats: this.#stats(run) });
+    } catch (error) {
+      // What a stopped run fails with is of no interest to the caller that stopped it.
+      if (!stop.signal.aborted) throw error;
+    } finally {
+      done.resolve();
+      outlet.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The loader is closed"));
+    await this.#previous;
+    await this.#maker.close();
+  }
+
+  #stats(run: Run): EngineLoaderStats {
+    return { bytes: { ...this.#tally.bytes }, originRequests: this.#tally.originRequests, skipped: this.#tally.skipped, readAhead: run.readAhead };
+  }
+}
+
+/** The engine's end of a run's port: batches go out as the caller gives credit. */
+class Outlet {
+  readonly #port: MessagePort;
+  readonly #signal: AbortSignal;
+  #credit = 0;
+  #wake = deferred<void>();
+
+  constructor(port: MessagePort, signal: AbortSignal, stop: () => void, recycle: (buffers: ArrayBuffer[]) => void) {
+    this.#port = port;
+    this.#signal = signal;
+    port.on("message", (message: RunControl) => {
+      if (message.t === "recycle") recycle(message.buffers);
+      else if (message.t === "stop") stop();
+      else this.#credit += message.count;
+      if (message.t === "credit") this.#wake.resolve();
+    });
+    // A caller that is gone wants nothing any more.
+    port.on("close", stop);
+    signal.addEventListener("abort", () => this.#wake.resolve(), { once: true });
+    // With both ends in one thread, what keeps the process alive is the caller's pending call.
+    port.unref();
+  }
+
+  /** False where the run has been stopped meanwhile. */
+  async send(message: RunMessage, batch: AssembledBatch): Promise<boolean> {
+    while (this.#credit === 0 && !this.#signal.aborted) {
+      this.#wake = deferred();
+      await this.#wake.promise;
+    }
+    if (this.#signal.aborted) return false;
+    this.#credit--;
+    this.#port.postMessage(message, batchBuffers(batch));
+    return true;
+  }
+
+  end(message: RunMessage): void {
+    this.#port.postMessage(message);
+  }
+
+  /** What was sent before still arrives. */
+  close(): void {
+    this.#port.close();
+  }
+}

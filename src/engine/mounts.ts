@@ -1,0 +1,100 @@
+/** From the paths a caller writes to the store that holds them: mounts by longest prefix, bare URIs as they are. */
+import type { HoldRules } from "../blocks/object-version.js";
+import { MillraceError } from "../errors.js";
+import type { EngineConfig, MountConfig, WireS3 } from "../options.js";
+import type { Store, StoredObject } from "../storage/store.js";
+import { parseUri } from "../storage/uri.js";
+
+/** A path, resolved. */
+export interface Place {
+  readonly store: Store;
+  /** The path below the store's root. */
+  readonly path: string;
+  readonly rules: HoldRules;
+  readonly readOnly: boolean;
+  /** What the caller would write for a path of the same store and mount. */
+  publicPath(path: string): string;
+}
+
+type OpenStore = (root: string, s3: WireS3 | undefined) => Promise<Store>;
+
+export class Mounts {
+  /** Longest prefix first. */
+  readonly #mounts: readonly MountConfig[];
+  readonly #s3: WireS3 | undefined;
+  readonly #openStore: OpenStore;
+  readonly #stores = new Map<string, Promise<Store>>();
+  readonly #rules = new Map<string, HoldRules>();
+
+  constructor(config: EngineConfig, openStore: OpenStore) {
+    this.#mounts = [...config.mounts].sort((a, b) => b.prefix.length - a.prefix.length);
+    this.#s3 = config.s3;
+    this.#openStore = openStore;
+  }
+
+  /** Throws MILLRACE_CONFIG for a path that no mount holds, and what opening its store throws. */
+  async resolve(path: string): Promise<Place> {
+    if (/^[a-z][a-z0-9+.-]*:/.test(path)) return this.#place(path, undefined);
+    const mount = this.#mounts.find(({ prefix }) => path === prefix || path.startsWith(`${prefix}/`));
+    if (mount === undefined) {
+      const known = this.#mounts.map(({ prefix }) => prefix).join(", ") || "none";
+      throw new MillraceError("MILLRACE_CONFIG", `${path}: no mount holds this path (mounts: ${known}); a URI such as s3://bucket/key or file:/data needs none`);
+    }
+    return this.#place(mount.uri + path.slice(mount.prefix.length), mount);
+  }
+
+  async close(): Promise<void> {
+    const stores = await Promise.allSettled(this.#stores.values());
+    await Promise.all(stores.map((result) => (result.status === "fulfilled" ? result.value.close?.() : undefined)));
+  }
+
+  /** Every mount's store, for statistics. */
+  get openStores(): number {
+    return this.#stores.size;
+  }
+
+  async #place(uri: string, mount: MountConfig | undefined): Promise<Place> {
+    const { root, path } = parseUri(uri);
+    const s3 = mount?.s3 ?? this.#s3;
+    const store = await this.#store(root, s3, mount);
+    const below = mount === undefined ? undefined : parseUri(mount.uri).path;
+    return {
+      store,
+      path,
+      rules: this.#rulesOf(mount, root),
+      readOnly: mount?.readOnly ?? false,
+      publicPath: (other) => (mount === undefined || below === undefined ? `${root}/${other}` : mount.prefix + slashed(other.slice(below.length))),
+    };
+  }
+
+  #store(root: string, s3: WireS3 | undefined, mount: MountConfig | undefined): Promise<Store> {
+    // Mounts with S3 options of their own may use other credentials for the same bucket: they get a client of their own.
+    const id = `${mount?.s3 === undefined ? "" : mount.prefix} ${root}`;
+    let store = this.#stores.get(id);
+    if (store === undefined) {
+      store = this.#openStore(root, s3);
+      this.#stores.set(id, store);
+      store.catch(() => this.#stores.delete(id));
+    }
+    return store;
+  }
+
+  #rulesOf(mount: MountConfig | undefined, root: string): HoldRules {
+    const name = mount?.prefix ?? root;
+    let rules = this.#rules.get(name);
+    if (rules === undefined) {
+      rules = { mount: name, admission: mount?.admission ?? "pin", share: mount?.share ?? 1 };
+      this.#rules.set(name, rules);
+    }
+    return rules;
+  }
+}
+
+function slashed(path: string): string {
+  return path === "" || path.startsWith("/") ? path : `/${path}`;
+}
+
+/** What the caller sees of an object. */
+export function publicInfo(place: Place, stored: StoredObject): StoredObject {
+  return { path: place.publicPath(stored.path), size: stored.size, etag: stored.etag, lastModified: stored.lastModified };
+}

@@ -1,0 +1,4 @@
+export type * from "./api.js";
+export { MillraceError, type MillraceErrorCode } from "./errors.js";
+export { defineDecoder } from "./loader/define-decoder.js";
+export { openDataset, openMillrace } from "./mill.js";

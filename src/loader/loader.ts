@@ -1,0 +1,202 @@
+/** The loader on the caller's side: places, states and statistics. The reading itself is the engine's (`run.ts`). */
+import type { Batch as PublicBatch, Epoch, Fields, Loader, LoaderOptions, LoaderState, LoaderStats } from "../api.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
+import type { LoaderConfig } from "../options.js";
+import type { OrderSpec } from "../order/spec.js";
+import { type StepPlan, stepPlan } from "../order/steps.js";
+import { Batch } from "./batch.js";
+import { BatchStream } from "./batch-stream.js";
+import type { BatchMessage, EngineClient, EngineLoaderStats, OpenLoader } from "./protocol.js";
+import { checkResume, loaderState, type Place } from "./state.js";
+import { WaitStats } from "./wait-stats.js";
+
+export interface LoaderSetup {
+  readonly engine: EngineClient;
+  readonly open: OpenLoader;
+  readonly order: OrderSpec;
+  readonly sampleCount: number;
+  readonly fingerprint: string;
+  /** Fields of the batches: the decoder's output, or the dataset's. */
+  readonly fields: Fields;
+  readonly key: (index: number) => string;
+}
+
+const NO_STATS: EngineLoaderStats = {
+  bytes: { memory: 0, disk: 0, peer: 0, origin: 0 },
+  originRequests: 0,
+  skipped: 0,
+  readAhead: { depthBytes: 0, inFlight: 0, reason: "nothing was read yet" },
+};
+
+interface OpenStream {
+  readonly stream: BatchStream;
+  readonly until: number;
+  /** Where its next batch begins. */
+  at: Place;
+}
+
+export class DatasetLoader<F> implements Loader<F> {
+  readonly stepsPerEpoch: number;
+  readonly #setup: LoaderSetup;
+  readonly #config: LoaderConfig;
+  readonly #signal: AbortSignal | undefined;
+  readonly #waits = new WaitStats();
+  #resumed: Place | undefined;
+  #place: Place = { epoch: 0, position: 0 };
+  #loaderId: Promise<number> | undefined;
+  #current: OpenStream | undefined;
+  #ended: Promise<void> = Promise.resolve();
+  #engineStats = NO_STATS;
+  #batches = 0;
+  #samples = 0;
+  #closed = false;
+
+  constructor(setup: LoaderSetup, options: LoaderOptions) {
+    this.#setup = setup;
+    this.#config = setup.open.config;
+    this.#signal = options.signal;
+    this.stepsPerEpoch = this.#plan(0).steps;
+    if (this.stepsPerEpoch === 0) throw this.#noSteps();
+    if (this.#config.stepsPerEpoch !== undefined && this.#config.stepsPerEpoch > this.stepsPerEpoch)
+      throw new MillraceError("MILLRACE_CONFIG", `stepsPerEpoch: ${this.#config.stepsPerEpoch} is more than the ${this.stepsPerEpoch} steps of an epoch`);
+    if (options.resume !== undefined) {
+      this.#place = checkResume(options.resume, setup.fingerprint, setup.order.id, setup.sampleCount);
+      this.#resumed = this.#place;
+    }
+  }
+
+  get position(): { readonly epoch: number; readonly step: number } {
+    return { epoch: this.#place.epoch, step: this.#plan(this.#place.position).firstStep };
+  }
+
+  epoch(n: number, options: { signal?: AbortSignal | undefined } = {}): Epoch<F> {
+    if (!Number.isSafeInteger(n) || n < 0) throw new MillraceError("MILLRACE_CONFIG", `epoch: expected a number from 0, got ${n}`);
+    if (this.#resumed !== undefined && this.#resumed.epoch !== n)
+      throw new MillraceError("MILLRACE_RESUME", `The state to resume from stands in epoch ${this.#resumed.epoch}; ask for that epoch first, not for ${n}, or use loader.epochs(until)`);
+    const position = this.#resumed?.position ?? 0;
+    return this.#epochFrom({ epoch: n, position }, n + 1, options.signal);
+  }
+
+  *epochs(until: number): Generator<Epoch<F>, void, undefined> {
+    let place = this.#place;
+    while (place.epoch < until) {
+      yield this.#epochFrom(place, until, undefined);
+      place = { epoch: place.epoch + 1, position: 0 };
+    }
+  }
+
+  state(): LoaderState {
+    return this.#stateAt(this.#place);
+  }
+
+  stats(): LoaderStats {
+    return { stallRatio: this.#waits.stallRatio, batches: this.#batches, samples: this.#samples, ...this.#engineStats, waitMs: this.#waits.waitMs };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stop();
+    await this.#ended;
+    const id = await this.#loaderId?.catch(() => undefined);
+    if (id !== undefined) await this.#setup.engine.call("closeLoader", id).catch(() => {}); // The mill may be closed already.
+    this.#loaderId = undefined;
+  }
+
+  /** The engine's number for this loader; opened at the first use, which checks the decoder. For prefetching an epoch. */
+  engineId(): Promise<number> {
+    if (this.#closed) return Promise.reject(new MillraceError("MILLRACE_CLOSED", "The loader is closed"));
+    if (this.#loaderId === undefined) {
+      const opening = this.#setup.engine.call("openLoader", this.#setup.open, { signal: this.#signal }) as Promise<number>;
+      this.#loaderId = opening;
+      // A failed start is forgotten, so that the next use tries again.
+      opening.catch(() => {
+        this.#loaderId = undefined;
+      });
+    }
+    return this.#loaderId;
+  }
+
+  #epochFrom(place: Place, until: number, signal: AbortSignal | undefined): Epoch<F> {
+    const plan = this.#plan(place.position);
+    return {
+      number: place.epoch,
+      steps: plan.steps,
+      firstStep: plan.firstStep,
+      [Symbol.asyncIterator]: () => this.#iterate(place, until, signal),
+    };
+  }
+
+  async *#iterate(place: Place, until: number, signal: AbortSignal | undefined): AsyncGenerator<PublicBatch<F>, void, undefined> {
+    const signals = [signal, this.#signal].filter((given) => given !== undefined);
+    const either = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+    throwIfAborted(either, "Iteration");
+    const current = await this.#open(place, until);
+    this.#resumed = undefined;
+    let whole = false;
+    try {
+      while (current.at.epoch === place.epoch) {
+        const asked = performance.now();
+        const message = await current.stream.next(either);
+        if (message === undefined) break;
+        this.#waits.add(asked, performance.now());
+        current.at = message.next;
+        yield this.#deliver(message, current.stream);
+        throwIfAborted(either, "Iteration");
+      }
+      whole = true;
+    } finally {
+      // The stream goes on into the next epoch where the caller said how far it will go.
+      if (!whole || current.at.epoch >= current.until) this.#stop(current);
+    }
+  }
+
+  #deliver(message: BatchMessage, stream: BatchStream): PublicBatch<F> {
+    this.#place = message.next;
+    this.#batches++;
+    this.#samples += message.batch.size;
+    return new Batch<F>(message.batch, {
+      epoch: message.epoch,
+      step: message.step,
+      fields: this.#setup.fields,
+      state: this.#stateAt(message.next),
+      key: this.#setup.key,
+      recycle: this.#config.recycle ? (buffers) => stream.recycle(buffers) : undefined,
+    });
+  }
+
+  async #open(place: Place, until: number): Promise<OpenStream> {
+    const loaderId = await this.engineId();
+    const current = this.#current;
+    if (current !== undefined && current.until === until && current.at.epoch === place.epoch && current.at.position === place.position) return current;
+    this.#stop();
+    const stream = new BatchStream(this.#setup.engine, { loaderId, ...place, until }, (stats) => {
+      this.#engineStats = stats;
+    });
+    this.#ended = Promise.all([this.#ended, stream.ended]).then(() => {});
+    this.#current = { stream, until, at: place };
+    return this.#current;
+  }
+
+  #stop(only?: OpenStream): void {
+    if (only !== undefined && only !== this.#current) return;
+    this.#current?.stream.stop();
+    this.#current = undefined;
+  }
+
+  #plan(fromPosition: number): StepPlan {
+    const { batchSize, worldSize, rank, remainder, stepsPerEpoch } = this.#config;
+    return stepPlan({ sampleCount: this.#setup.sampleCount, batchSize, worldSize, rank, remainder, fromPosition, stepsPerEpoch });
+  }
+
+  #stateAt(place: Place): LoaderState {
+    return loaderState(this.#setup.fingerprint, this.#setup.order.id, place);
+  }
+
+  #noSteps(): MillraceError {
+    const { batchSize, worldSize } = this.#config;
+    return new MillraceError(
+      "MILLRACE_CONFIG",
+      `batchSize: ${this.#setup.sampleCount} samples make no whole step of ${worldSize} × ${batchSize}; use remainder "pad" or "keep", or a smaller batchSize`,
+    );
+  }
+}

@@ -1,0 +1,43 @@
+/** What the choice of an order depends on: the manifest and the selection, nothing else, so that every process finds the same. */
+import type { Manifest } from "../formats/manifest.js";
+import type { LoaderConfig } from "../options.js";
+import { chooseOrder, type OrderSpec } from "../order/spec.js";
+import type { Rows } from "./rows.js";
+
+interface Sizes {
+  readonly byteLength: number;
+  readonly maxSampleBytes: number;
+}
+
+function sizes(manifest: Manifest, rows: Rows): Sizes {
+  let byteLength = 0;
+  let maxSampleBytes = 0;
+  for (let row = 0; row < rows.count; row++) {
+    const sample = rows.base(row);
+    const bytes = manifest.recordEnd(sample) - manifest.recordBegin(sample);
+    byteLength += bytes;
+    if (bytes > maxSampleBytes) maxSampleBytes = bytes;
+  }
+  return { byteLength, maxSampleBytes };
+}
+
+/** Compressed shards are read whole: each is a chunk. Where the rows do not ascend there is no such thing, and chunks are of equal count. */
+function shardChunks(manifest: Manifest, rows: Rows): { raggedStarts: Float64Array; raggedMaxBytes: number } | undefined {
+  if (rows.rank === undefined || !manifest.compressed(0)) return undefined;
+  const starts: number[] = [0];
+  let raggedMaxBytes = 0;
+  for (let shard = 0; shard < manifest.shardCount; shard++) {
+    raggedMaxBytes = Math.max(raggedMaxBytes, manifest.inflatedSize(shard));
+    const end = shard + 1 < manifest.shardCount ? rows.rank(manifest.shardFirst(shard + 1)) : rows.count;
+    if (end > starts.at(-1)!) starts.push(end);
+  }
+  return { raggedStarts: Float64Array.from(starts), raggedMaxBytes };
+}
+
+/** The order of a view under a loader's options. Throws MILLRACE_CONFIG where the windows do not fit their memory. */
+export function orderOf(manifest: Manifest, rows: Rows, config: Pick<LoaderConfig, "shuffle" | "lanes">): OrderSpec {
+  return chooseOrder(
+    { sampleCount: rows.count, ...sizes(manifest, rows), ...shardChunks(manifest, rows) },
+    { shuffle: config.shuffle, lanes: config.lanes },
+  );
+}

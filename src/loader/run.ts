@@ -1,0 +1,166 @@
+/**
+ * A run: batches of one rank, from a place of one epoch to the end of the last, made as fast as they are asked for.
+ *
+ * Order says which sample each row is; read-ahead fetches the pieces that hold them, on into the next epoch; a maker turns a batch's
+ * records into columns, on this thread or in decode workers. Several batches are in the making where there are workers; they leave in order.
+ */
+import type { LoaderConfig } from "../options.js";
+import { EpochOrder } from "../order/epoch-order.js";
+import type { OrderSpec } from "../order/spec.js";
+import { type StepPlan, stepPlan } from "../order/steps.js";
+import { type DepthRule, fixedDepth } from "../readahead/depth.js";
+import { Scheduler } from "../readahead/scheduler.js";
+import type { AssembledBatch, BatchRow } from "./assemble.js";
+import { Piece, type PieceSource } from "./piece.js";
+import { EpochPieces } from "./pieces.js";
+import type { Place } from "./state.js";
+
+/** What turns records into columns. The rows' bytes are held memory, valid until the promise settles. */
+export interface BatchMaker {
+  /** Batches it can work on at once beside this thread; 0: it works on this thread. */
+  readonly width: number;
+  make(rows: readonly BatchRow[], padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch>;
+}
+
+export interface RunSetup {
+  readonly source: PieceSource;
+  readonly order: OrderSpec;
+  readonly config: LoaderConfig;
+  readonly maker: BatchMaker;
+}
+
+export interface MadeBatch {
+  readonly epoch: number;
+  readonly step: number;
+  readonly next: Place;
+  readonly batch: AssembledBatch;
+}
+
+/** One epoch of a run, or what is left of it. */
+interface EpochWork {
+  readonly number: number;
+  readonly order: EpochOrder;
+  readonly plan: StepPlan;
+  readonly pieces: EpochPieces;
+}
+
+interface Taken {
+  readonly row: number;
+  readonly piece: Piece;
+}
+
+export class Run {
+  readonly #setup: RunSetup;
+  readonly #signal: AbortSignal;
+  readonly #start: Place;
+  readonly #until: number;
+  readonly #epochs = new Map<number, EpochWork>();
+  readonly #scheduler: Scheduler;
+
+  /** `signal` ends the run: waits reject, and no batch is made after it. */
+  constructor(setup: RunSetup, start: Place, until: number, signal: AbortSignal) {
+    this.#setup = setup;
+    this.#signal = signal;
+    this.#start = start;
+    this.#until = until;
+    const depth: DepthRule = fixedDepth(setup.config.readAhead, setup.order.windowBytes);
+    this.#scheduler = new Scheduler(this.#pieces(), depth);
+  }
+
+  get readAhead(): { readonly depthBytes: number; readonly inFlight: number; readonly reason: string } {
+    const { depthBytes, inFlight, reason } = this.#scheduler.stats();
+    return { depthBytes, inFlight, reason };
+  }
+
+  /** Batches in order. Ending the iteration early, or the signal, gives all memory back. */
+  async *batches(): AsyncGenerator<MadeBatch, void, undefined> {
+    const making: Promise<MadeBatch>[] = [];
+    const stop = () => this.#scheduler.abort();
+    this.#signal.addEventListener("abort", stop, { once: true });
+    try {
+      this.#scheduler.pump();
+      for (const { epoch, step } of this.#steps()) {
+        const made = this.#make(epoch, step);
+        // Awaited when its turn comes; until then its failure must not count as unhandled.
+        made.catch(() => {});
+        making.push(made);
+        if (making.length > this.#setup.maker.width) yield await making.shift()!;
+      }
+      while (making.length > 0) yield await making.shift()!;
+    } finally {
+      this.#signal.removeEventListener("abort", stop);
+      this.#scheduler.abort();
+      // Batches in the making still read the memory that close gives back.
+      await Promise.allSettled(making);
+      await this.#scheduler.close();
+    }
+  }
+
+  *#steps(): Generator<{ epoch: EpochWork; step: number }, void, undefined> {
+    for (let number = this.#start.epoch; number < this.#until; number++) {
+      const epoch = this.#epoch(number);
+      for (let step = epoch.plan.firstStep; step < epoch.plan.steps; step++) yield { epoch, step };
+      this.#epochs.delete(number);
+    }
+  }
+
+  *#pieces(): Generator<Piece, void, undefined> {
+    for (let number = this.#start.epoch; number < this.#until; number++) {
+      const { pieces } = this.#epoch(number);
+      for (let next = pieces.next(); next.done !== true; next = pieces.next()) yield next.value;
+    }
+  }
+
+  /** Made by whoever gets there first: the read-ahead as a rule. */
+  #epoch(number: number): EpochWork {
+    let epoch = this.#epochs.get(number);
+    if (epoch === undefined) {
+      const { order: spec, source, config } = this.#setup;
+      const { batchSize, worldSize, rank } = config;
+      const fromPosition = number === this.#start.epoch ? this.#start.position : 0;
+      const plan = stepPlan({ ...config, sampleCount: spec.chunks.sampleCount, fromPosition });
+      const end = fromPosition + Math.max(0, plan.steps - plan.firstStep) * batchSize * worldSize;
+      const mine = (position: number) => position < end && (position - fromPosition) % worldSize === rank;
+      const order = new EpochOrder(spec, number);
+      epoch = { number, order, plan, pieces: new EpochPieces(order, source, fromPosition, mine) };
+      this.#epochs.set(number, epoch);
+    }
+    return epoch;
+  }
+
+  async #make(epoch: EpochWork, step: number): Promise<MadeBatch> {
+    const { size, padding } = epoch.plan.rows(step);
+    // All rows are taken before the first wait: the next batch, made meanwhile, takes those after them.
+    const taken: Taken[] = [];
+    for (let i = 0; i < size + padding; i++) {
+      const { position, padding: extra } = epoch.plan.row(step, i);
+      taken.push(extra ? this.#again(epoch, position) : epoch.pieces.take(position));
+    }
+    await this.#fetched(taken);
+    const batch = await this.#setup.maker.make(this.#rows(taken), padding, epoch.number, this.#signal);
+    for (const { piece } of taken) if (piece.used()) this.#scheduler.done(piece);
+    this.#scheduler.pump();
+    const { position, nextEpoch } = epoch.plan.nextPosition(step);
+    return { epoch: epoch.number, step, next: nextEpoch ? { epoch: epoch.number + 1, position: 0 } : { epoch: epoch.number, position }, batch };
+  }
+
+  /** A padding row repeats a sample that other rows of the epoch have: it is a piece of its own. */
+  #again(epoch: EpochWork, position: number): Taken {
+    const row = epoch.order.sampleAt(position);
+    return { row, piece: new Piece(this.#setup.source, row, 1, [row]) };
+  }
+
+  async #fetched(taken: readonly Taken[]): Promise<void> {
+    const waits = new Map<Piece, Promise<void> | undefined>();
+    for (const { piece } of taken) if (!waits.has(piece)) waits.set(piece, this.#scheduler.need(piece));
+    await Promise.all(waits.values());
+  }
+
+  #rows(taken: readonly Taken[]): BatchRow[] {
+    const { manifest, rows } = this.#setup.source;
+    return taken.map(({ row, piece }) => {
+      const { bytes, shard } = piece.record(row);
+      return { bytes, key: manifest.key(rows.base(row)), index: row, shardPath: manifest.shard(shard).path };
+    });
+  }
+}

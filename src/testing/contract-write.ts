@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { type Bench, type ContractCase, drawnBytes, failsWith, once } from "./store-contract.js";
+
+/** More than one part of a multipart upload, and no multiple of one. */
+const LARGE = 20 * 2 ** 20 + 12_345;
+const PART = 700_001;
+
+export function writeCases(bench: Bench): ContractCase[] {
+  const { store } = bench;
+  const write = store.write!.bind(store);
+  return [
+    {
+      name: "write: what it resolves to is what stat says, and the bytes are there",
+      run: async () => {
+        const path = bench.path("written");
+        const bytes = drawnBytes(5000);
+        const stored = await write(path, once(bytes.subarray(0, 1), bytes.subarray(1, 1), bytes.subarray(1, 4000), bytes.subarray(4000)));
+        const { size, etag } = await store.stat(path);
+        assert.deepEqual({ path: stored.path, size: stored.size, etag: stored.etag }, { path, size, etag });
+        assert.deepEqual(await bench.read(path), bytes);
+      },
+    },
+    {
+      name: "write: no parts at all make an object of no bytes",
+      run: async () => {
+        const stored = await write(bench.path("written-empty"), once());
+        assert.equal(stored.size, 0);
+        assert.equal((await store.stat(stored.path)).size, 0);
+      },
+    },
+    {
+      name: "write: many parts, from memory that the caller uses again, with progress to the last byte",
+      run: async () => {
+        const bytes = drawnBytes(LARGE);
+        const reused = new Uint8Array(PART);
+        const parts = async function* () {
+          for (let at = 0; at < LARGE; at += PART) {
+            const piece = bytes.subarray(at, at + PART);
+            reused.set(piece);
+            yield reused.subarray(0, piece.length);
+          }
+        };
+        let last = 0;
+        const onProgress = (sum: number) => {
+          assert.ok(sum >= last);
+          last = sum;
+        };
+        const stored = await write(bench.path("written-large"), parts(), { size: LARGE, onProgress });
+        assert.equal(last, LARGE);
+        assert.equal(stored.etag, (await store.stat(stored.path)).etag);
+        assert.ok(Buffer.from(bytes).equals(await bench.read(stored.path)));
+      },
+    },
+    {
+      name: "write: an object is not there before it is whole, nor after its source has failed or the write was aborted",
+      run: async () => {
+        const path = bench.path("partial");
+        const failing = async function* () {
+          for (let i = 0; i < 12; i++) yield drawnBytes(2 ** 20);
+          await assert.rejects(store.stat(path), failsWith("MILLRACE_NOT_FOUND"));
+          throw new Error("the source failed");
+        };
+        await assert.rejects(write(path, failing()));
+        const controller = new AbortController();
+        const aborted = async function* () {
+          for (let i = 0; i < 12; i++) yield drawnBytes(2 ** 20);
+          controller.abort();
+          yield drawnBytes(1);
+        };
+        await assert.rejects(write(path, aborted(), { signal: controller.signal }), failsWith("MILLRACE_ABORTED"));
+        await assert.rejects(store.stat(path), failsWith("MILLRACE_NOT_FOUND"));
+        if (bench.harness.lists !== false) for await (const stored of store.list(path)) assert.fail(`${stored.path} was left behind`);
+      },
+    },
+  ];
+}

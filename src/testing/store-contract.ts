@@ -1,0 +1,91 @@
+import type { MillraceErrorCode } from "../errors.js";
+import type { Store } from "../storage/store.js";
+import { listCases } from "./contract-list.js";
+import { readCases } from "./contract-read.js";
+import { writeCases } from "./contract-write.js";
+
+/** How the contract gets at a store. */
+export interface StoreHarness {
+  /** The store under test. One store serves all cases; the caller closes it after the last. */
+  readonly store: Store;
+  /** Names of this run begin so: nothing else may be below it. Default `contract/`. */
+  readonly prefix?: string | undefined;
+  /** Puts an object where the store cannot write. Default: `store.write`. */
+  readonly put?: ((path: string, bytes: Uint8Array) => Promise<void>) | undefined;
+  /** The path of a plain name, where the two differ (http: percent-encoded). */
+  readonly pathOf?: ((name: string) => string) | undefined;
+  /** False for a store that cannot be listed. Default true. */
+  readonly lists?: boolean | undefined;
+  /** Names that this store cannot hold. */
+  readonly unsupportedNames?: readonly string[] | undefined;
+}
+
+/** One promise of the contract; `run` rejects with an AssertionError where it is broken. */
+export interface ContractCase {
+  readonly name: string;
+  run(): Promise<void>;
+}
+
+/**
+ * What every store promises, one case a promise, for any test runner:
+ *
+ *     for (const { name, run } of storeContract({ store })) test(name, run);
+ *
+ * The cases write some 1,300 small objects and 40 MiB below the prefix.
+ */
+export function storeContract(harness: StoreHarness): readonly ContractCase[] {
+  const bench = new Bench(harness);
+  return [...(harness.lists === false ? [] : listCases(bench)), ...readCases(bench), ...(harness.store.write ? writeCases(bench) : [])];
+}
+
+/** The harness with its defaults, and what the cases share. */
+export class Bench {
+  readonly store: Store;
+  readonly harness: StoreHarness;
+
+  constructor(harness: StoreHarness) {
+    this.harness = harness;
+    this.store = harness.store;
+  }
+
+  /** The path of a name of this run. */
+  path(name: string): string {
+    const plain = `${this.harness.prefix ?? "contract/"}${name}`;
+    return this.harness.pathOf?.(plain) ?? plain;
+  }
+
+  async put(name: string, bytes: Uint8Array): Promise<string> {
+    const path = this.path(name);
+    if (this.harness.put !== undefined) await this.harness.put(path, bytes);
+    else await this.store.write!(path, once(bytes));
+    return path;
+  }
+
+  /** The bytes from `begin` to `end` of the version that is there now. */
+  async read(path: string, begin = 0, end?: number): Promise<Uint8Array> {
+    const object = await this.store.stat(path);
+    const target = new Uint8Array((end ?? object.size) - begin);
+    await this.store.readInto(object, begin, [target]);
+    return target;
+  }
+}
+
+/** Matches a MillraceError of this code; by name, because two copies of the library may meet in a test. */
+export function failsWith(code: MillraceErrorCode): (error: unknown) => boolean {
+  return (error) => (error as { code?: unknown }).code === code && (error as Error).name === "MillraceError";
+}
+
+/** `length` bytes that no shift or mix-up leaves equal. */
+export function drawnBytes(length: number, seed = 1): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let state = seed * 0x9e3779b1;
+  for (let i = 0; i < length; i++) {
+    state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + i;
+    bytes[i] = state >>> 24;
+  }
+  return bytes;
+}
+
+export async function* once(...parts: readonly Uint8Array[]): AsyncIterable<Uint8Array> {
+  yield* parts;
+}

@@ -1,0 +1,3 @@
+export * from "./make.js";
+export * from "./tar.js";
+export * from "./tfrecord.js";

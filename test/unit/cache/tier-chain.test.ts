@@ -1,0 +1,260 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { SLOT_UNIT } from "../../../src/blocks/slab.js";
+import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
+import { MillraceError } from "../../../src/errors.js";
+import { bytesOf, FakeStore, LRU_RULES, PIN } from "./fake-store.js";
+
+const BLOCK = 64 * 1024;
+const open: BlockCache[] = [];
+
+async function cacheOf(blocks: number, options: Partial<BlockCacheOptions> = {}): Promise<BlockCache> {
+  const cache = await BlockCache.open({ memoryBytes: blocks * BLOCK, disk: [], blockSize: BLOCK, ...options });
+  open.push(cache);
+  return cache;
+}
+
+afterEach(async () => {
+  for (const cache of open.splice(0)) {
+    await cache.close();
+    expect(cache.slab.stats()).toMatchObject({ workingBytes: 0, tierBytes: 0, slots: 0, wasteBytes: 0 });
+  }
+});
+
+const demand = { priority: 0 };
+
+describe("BlockCache on memory and origin", () => {
+  it("reads once, then hits without a request", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 3 * BLOCK + 100);
+    const span = await cache.acquire(object, 10, 3 * BLOCK + 50, demand);
+    expect(Buffer.from(span.view(10, 3 * BLOCK + 50)).equals(Buffer.from(bytesOf(store.seed("a"), 10, 3 * BLOCK + 50)))).toBe(true);
+    span.release();
+    span.release();
+    const again = await cache.acquire(object, 0, object.size, demand);
+    expect(again.leases).toHaveLength(4);
+    again.release();
+    // Admitted blocks are fetched whole, all four in one request.
+    expect(store.ranges).toEqual([{ path: "a", begin: 0, end: object.size, priority: 0 }]);
+    expect(cache.stats()).toMatchObject({ misses: 4, memoryHits: 4, originRequests: 1, originFetchedBytes: object.size, memoryHeldBytes: object.size });
+    expect(cache.cachedBytes(object)).toBe(object.size);
+    expect(cache.slab.stats().tierBytes).toBe(3 * BLOCK + SLOT_UNIT);
+  });
+
+  it("fetches only the bytes asked for where nothing is admitted", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(0);
+    const object = store.object("a", 4 * BLOCK);
+    const cuts = [0, 1000, BLOCK + 7, 3 * BLOCK - 1, 4 * BLOCK];
+    for (const [i, begin] of cuts.slice(0, -1).entries()) {
+      const span = await cache.acquire(object, begin, cuts[i + 1]!, demand);
+      expect(span.view(begin, cuts[i + 1]!)).toEqual(bytesOf(store.seed("a"), begin, cuts[i + 1]!));
+      span.release();
+    }
+    expect(store.bytes).toBe(object.size);
+    expect(cache.stats()).toMatchObject({ streamed: 7, memoryHeldBytes: 0 });
+  });
+
+  it("serves views without a copy where one block holds them, and copies across blocks", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 3 * BLOCK);
+    const span = await cache.acquire(object, 100, 3 * BLOCK, demand);
+    expect(span.view(200, 300).buffer).toBe(span.leases[0]!.bytes.buffer);
+    expect(span.view(BLOCK - 5, BLOCK + 5)).toEqual(bytesOf(store.seed("a"), BLOCK - 5, BLOCK + 5));
+    const target = new Uint8Array(2 * BLOCK);
+    span.copyTo(150, target);
+    expect(target).toEqual(bytesOf(store.seed("a"), 150, 150 + 2 * BLOCK));
+    expect(span.view(3 * BLOCK, 3 * BLOCK)).toHaveLength(0);
+    expect(() => span.view(99, 200)).toThrow(RangeError);
+    span.release();
+  });
+
+  it("fetches a block once for all who ask meanwhile", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 4 * BLOCK);
+    store.shut();
+    const asked = [0, 1, 2].map((i) => cache.acquire(object, i * 100, 2 * BLOCK + i, { priority: i }));
+    await new Promise((resolve) => setImmediate(resolve));
+    store.open();
+    const spans = await Promise.all(asked);
+    for (const [i, span] of spans.entries()) {
+      expect(span.view(i * 100, 2 * BLOCK + i)).toEqual(bytesOf(store.seed("a"), i * 100, 2 * BLOCK + i));
+      span.release();
+    }
+    // The first asks for blocks 0 and 1; the others join and fetch block 2, once.
+    expect(store.ranges.map(({ begin, end }) => [begin, end])).toEqual([
+      [0, 2 * BLOCK],
+      [2 * BLOCK, 3 * BLOCK],
+    ]);
+    expect(cache.stats().joined).toBe(5);
+  });
+
+  it("one waiter's abort leaves the others whole; the last one's ends the I/O", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", BLOCK);
+    store.shut();
+    const [first, second] = [new AbortController(), new AbortController()];
+    const a = cache.acquire(object, 0, BLOCK, { priority: 0, signal: first.signal });
+    const b = cache.acquire(object, 0, BLOCK, { priority: 0, signal: second.signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    first.abort();
+    await expect(a).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    expect(store.aborted).toBe(0);
+    store.open();
+    (await b).release();
+    expect(store.requests).toBe(1);
+
+    await cache.evict([object.id]);
+    store.shut();
+    const c = cache.acquire(object, 0, BLOCK, { priority: 0, signal: second.signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    second.abort();
+    await expect(c).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    expect(store.aborted).toBe(1);
+    // A new caller is not handed the fetch that was given up.
+    store.open();
+    (await cache.acquire(object, 0, BLOCK, demand)).release();
+    expect(store.requests).toBe(3);
+    await expect(cache.acquire(object, 0, BLOCK, { priority: 0, signal: first.signal })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+  });
+
+  it("does not remember a failure, and tells all who waited", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", BLOCK);
+    store.failures.push(new MillraceError("MILLRACE_UNAVAILABLE", "later"));
+    const asked = [cache.acquire(object, 0, 10, demand), cache.acquire(object, 5, 20, demand)];
+    for (const one of asked) await expect(one).rejects.toMatchObject({ code: "MILLRACE_UNAVAILABLE" });
+    expect(cache.stats()).toMatchObject({ memoryChargedBytes: 0 });
+    const span = await cache.acquire(object, 0, 20, demand);
+    span.release();
+    expect(store.requests).toBe(2);
+  });
+
+  it("pin: holds what it took in first and streams the rest, epoch after epoch", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(5);
+    const objects = [0, 1, 2, 3, 4].map((i) => store.object(`o${i}`, 2 * BLOCK));
+    for (const object of objects) cache.refer(object.id);
+    const epoch = async (): Promise<number> => {
+      const before = store.bytes;
+      for (const object of objects) (await cache.acquire(object, 0, object.size, demand)).release();
+      return store.bytes - before;
+    };
+    expect(await epoch()).toBe(10 * BLOCK);
+    expect(await epoch()).toBe(5 * BLOCK);
+    expect(await epoch()).toBe(5 * BLOCK);
+    expect(cache.stats()).toMatchObject({ admittedBytes: 5 * BLOCK, memoryEvictions: 0 });
+  });
+
+  it("gives the room of objects that nobody refers to any more to those in use", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(4);
+    const [old, now, guest] = ["old", "now", "guest"].map((name) => store.object(name, 3 * BLOCK)) as [never, never, never] as ReturnType<FakeStore["object"]>[];
+    cache.refer(old!.id);
+    (await cache.acquire(old!, 0, old!.size, demand)).release();
+    cache.unrefer(old!.id);
+    // Nobody refers to the guest: it takes the free block and evicts nothing.
+    (await cache.acquire(guest!, 0, guest!.size, demand)).release();
+    expect([cache.cachedBytes(old!), cache.cachedBytes(guest!)]).toEqual([3 * BLOCK, BLOCK]);
+    cache.refer(now!.id);
+    (await cache.acquire(now!, 0, now!.size, demand)).release();
+    expect([cache.cachedBytes(old!), cache.cachedBytes(guest!), cache.cachedBytes(now!)]).toEqual([0, BLOCK, 3 * BLOCK]);
+  });
+
+  it("lru: the least recently used goes first, pinned data stays", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(4);
+    const pinned = store.object("pinned", BLOCK);
+    cache.refer(pinned.id);
+    (await cache.acquire(pinned, 0, BLOCK, demand)).release();
+    const files = [0, 1, 2, 3].map((i) => store.object(`f${i}`, BLOCK, LRU_RULES));
+    for (const i of [0, 1, 2, 0, 3]) (await cache.acquire(files[i]!, 0, BLOCK, demand)).release();
+    expect([pinned, ...files].map((object) => cache.cachedBytes(object))).toEqual([BLOCK, BLOCK, 0, BLOCK, BLOCK]);
+  });
+
+  it("share bounds what a mount holds", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const pinned = store.object("pinned", 6 * BLOCK, { ...PIN, share: 0.5 });
+    cache.refer(pinned.id);
+    (await cache.acquire(pinned, 0, pinned.size, demand)).release();
+    expect(cache.cachedBytes(pinned)).toBe(4 * BLOCK);
+    const rules = { ...LRU_RULES, share: 0.25 };
+    const files = [0, 1, 2, 3].map((i) => store.object(`f${i}`, BLOCK, rules));
+    for (const file of files) (await cache.acquire(file, 0, BLOCK, demand)).release();
+    expect(files.map((object) => cache.cachedBytes(object))).toEqual([0, 0, BLOCK, BLOCK]);
+  });
+
+  it("put holds the blocks that are covered whole", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 3 * BLOCK + 10);
+    await cache.put(object, 5, bytesOf(store.seed("a"), 5, object.size));
+    expect(cache.cachedBytes(object)).toBe(2 * BLOCK + 10);
+    const span = await cache.acquire(object, BLOCK, object.size, demand);
+    expect(span.view(BLOCK, object.size)).toEqual(bytesOf(store.seed("a"), BLOCK, object.size));
+    span.release();
+    expect(store.requests).toBe(0);
+    expect(await cache.evict((id) => id === object.id)).toBe(2 * BLOCK + 10);
+    expect(await cache.evict([object.id])).toBe(0);
+  });
+
+  it("accounts bytes and requests to the one who asked", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 4 * BLOCK);
+    (await cache.acquire(object, 0, BLOCK, demand)).release();
+    const served: unknown[] = [];
+    const account = { priority: 1, served: (...entry: unknown[]) => served.push(entry) };
+    (await cache.acquire(object, 100, 2 * BLOCK + 5, account)).release();
+    expect(served).toEqual([
+      ["origin", 0, 1],
+      ["memory", BLOCK - 100, 0],
+      ["origin", BLOCK + 5, 0],
+    ]);
+    expect(store.ranges[1]).toMatchObject({ begin: BLOCK, end: 3 * BLOCK, priority: 1 });
+  });
+
+  it("keeps a leased block's bytes after eviction", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(1);
+    const [a, b] = ["a", "b"].map((name) => store.object(name, BLOCK, LRU_RULES)) as [ReturnType<FakeStore["object"]>, ReturnType<FakeStore["object"]>];
+    const held = await cache.acquire(a, 0, BLOCK, demand);
+    (await cache.acquire(b, 0, BLOCK, demand)).release();
+    expect(cache.cachedBytes(a)).toBe(0);
+    expect(cache.slab.stats()).toMatchObject({ workingBytes: BLOCK, tierBytes: BLOCK });
+    expect(held.view(0, BLOCK)).toEqual(bytesOf(store.seed("a"), 0, BLOCK));
+    held.release();
+  });
+
+  it("close fails what waits, and refuses what comes after", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", BLOCK);
+    store.shut();
+    const waiting = cache.acquire(object, 0, BLOCK, demand);
+    const failed = expect(waiting).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });
+    await new Promise((resolve) => setImmediate(resolve));
+    await cache.close();
+    await failed;
+    expect(store.inFlight).toBe(0);
+    await expect(cache.acquire(object, 0, BLOCK, demand)).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });
+    await cache.close();
+  });
+
+  it("refuses bytes outside the object, and holds nothing for none", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 10);
+    for (const [begin, end] of [[-1, 5], [0, 11], [6, 5]] as const)
+      await expect(cache.acquire(object, begin, end, demand)).rejects.toMatchObject({ code: "MILLRACE_CONFIG", range: { begin, end } });
+    const none = await cache.acquire(object, 10, 10, demand);
+    expect(none.leases).toEqual([]);
+    expect(none.view(10, 10)).toHaveLength(0);
+    expect((await cache.acquire(store.object("empty", 0), 0, 0, demand)).leases).toEqual([]);
+  });
+});
