@@ -2,37 +2,92 @@
 import type { MillStats } from "./api.js";
 
 export interface Metric {
-  readonly group: "origin" | "memory" | "disk" | "slab" | "metadata" | "engine";
+  readonly group: "origin" | "memory" | "disk" | "cache" | "metadata";
   readonly name: string;
-  readonly unit: "bytes" | "requests" | "blocks" | "entries" | "count" | "items";
+  readonly unit: "bytes" | "requests" | "blocks" | "count";
   readonly meaning: string;
 }
 
 export const METRICS: readonly Metric[] = [
-  { group: "origin", name: "requests", unit: "requests", meaning: "Ranged GETs sent to stores, tries included" },
-  { group: "origin", name: "bytes", unit: "bytes", meaning: "Bytes that arrived from stores" },
-  { group: "origin", name: "lists", unit: "requests", meaning: "Listings asked of stores (each may take several pages)" },
+  { group: "origin", name: "requests", unit: "requests", meaning: "Ranged GETs sent to stores, every try counted" },
+  { group: "origin", name: "bytes", unit: "bytes", meaning: "Bytes that arrived from stores, those of failed tries too" },
+  { group: "origin", name: "lists", unit: "requests", meaning: "Listings asked of stores; one may take several pages" },
   { group: "origin", name: "stats", unit: "requests", meaning: "Objects looked up at stores (HEAD)" },
+  { group: "origin", name: "writes", unit: "requests", meaning: "Objects written to stores" },
   { group: "origin", name: "retries", unit: "requests", meaning: "Requests sent again after a failure that another try may mend" },
-  { group: "origin", name: "errors", unit: "requests", meaning: "Requests that failed, those retried included" },
+  { group: "origin", name: "errors", unit: "requests", meaning: "Calls of stores that failed, those retried and aborted included" },
   { group: "origin", name: "inFlight", unit: "requests", meaning: "Requests under way now" },
   { group: "origin", name: "queued", unit: "requests", meaning: "Requests that wait for the limits now" },
+  { group: "memory", name: "hits", unit: "blocks", meaning: "Blocks found in the memory tier" },
+  { group: "memory", name: "bytes", unit: "bytes", meaning: "Bytes served from the memory tier" },
+  { group: "memory", name: "heldBytes", unit: "bytes", meaning: "Data in the memory tier now" },
+  {
+    group: "memory",
+    name: "chargedBytes",
+    unit: "bytes",
+    meaning: "Capacity taken now: data, rounding to 64 KiB, and room promised to blocks on their way",
+  },
+  { group: "memory", name: "capacityBytes", unit: "bytes", meaning: "cache.memory" },
+  { group: "memory", name: "evictions", unit: "blocks", meaning: "Blocks that left memory to make room" },
+  { group: "memory", name: "segmentBytes", unit: "bytes", meaning: "Memory taken from the system for blocks, kept until close" },
+  { group: "memory", name: "workingBytes", unit: "bytes", meaning: "Blocks that are leased or being filled and that no tier holds, now" },
+  { group: "memory", name: "workingPeakBytes", unit: "bytes", meaning: "Largest workingBytes so far" },
+  { group: "memory", name: "wasteBytes", unit: "bytes", meaning: "Lost to rounding in the slots taken now" },
+  { group: "disk", name: "hits", unit: "blocks", meaning: "Blocks served from the disk tier" },
+  { group: "disk", name: "bytes", unit: "bytes", meaning: "Bytes served from the disk tier" },
+  { group: "disk", name: "heldBytes", unit: "bytes", meaning: "Data on disk, or queued to it, now" },
+  {
+    group: "disk",
+    name: "chargedBytes",
+    unit: "bytes",
+    meaning: "Capacity taken now: data, headers, rounding and inodes, of blocks and of metadata",
+  },
+  { group: "disk", name: "capacityBytes", unit: "bytes", meaning: "Sum of cache.disk[].capacity" },
+  { group: "disk", name: "queuedBytes", unit: "bytes", meaning: "Waiting to be written now" },
+  { group: "disk", name: "writes", unit: "blocks", meaning: "Blocks written" },
+  { group: "disk", name: "failedWrites", unit: "blocks", meaning: "Blocks that had room but could not be written" },
+  { group: "disk", name: "evictions", unit: "blocks", meaning: "Blocks removed to make room" },
+  {
+    group: "disk",
+    name: "checksumMisses",
+    unit: "blocks",
+    meaning: "Blocks whose checksum, length or identity was wrong: removed, and fetched again",
+  },
+  { group: "disk", name: "disabledDirectories", unit: "count", meaning: "Directories given up after errors; the log says why" },
+  { group: "cache", name: "misses", unit: "blocks", meaning: "Blocks that had to come from the origin" },
+  { group: "cache", name: "originBytes", unit: "bytes", meaning: "Bytes served from the origin" },
+  { group: "cache", name: "fetchedBytes", unit: "bytes", meaning: "Bytes that origin reads brought: whole blocks where they are held" },
+  { group: "cache", name: "admittedBytes", unit: "bytes", meaning: "Data held in any tier now, each block once" },
+  { group: "cache", name: "joined", unit: "blocks", meaning: "Blocks that were waited for on another caller's fetch" },
+  { group: "cache", name: "streamed", unit: "blocks", meaning: "Blocks that found no room and were not held" },
+  { group: "cache", name: "abandoned", unit: "requests", meaning: "Fetches given up because the last who waited had left" },
+  { group: "metadata", name: "statHits", unit: "count", meaning: "Object facts answered from memory" },
+  { group: "metadata", name: "statRequests", unit: "requests", meaning: "Object facts asked of origins" },
+  { group: "metadata", name: "negativeHits", unit: "count", meaning: "Objects known not to exist" },
+  { group: "metadata", name: "listHits", unit: "count", meaning: "Listings answered from memory" },
+  { group: "metadata", name: "listRequests", unit: "requests", meaning: "Listings asked of origins" },
+  { group: "metadata", name: "indexHits", unit: "count", meaning: "Record indexes found in memory or on disk" },
+  { group: "metadata", name: "indexMisses", unit: "count", meaning: "Record indexes that had to be built" },
+  { group: "metadata", name: "entries", unit: "count", meaning: "Entries in memory now" },
+  { group: "metadata", name: "bytes", unit: "bytes", meaning: "Memory they take, roughly" },
 ];
+
+/** Figures by group and name, all numbers. */
+export type Figures = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 /** The present figures, on memory that the engine's thread and the caller's share, so that `stats()` need not ask. */
 export class StatsBoard {
   readonly buffer: SharedArrayBuffer;
   readonly #values: Float64Array;
 
-  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(METRICS.length * 8)) {
+  constructor(buffer: SharedArrayBuffer = new SharedArrayBuffer(METRICS.length * Float64Array.BYTES_PER_ELEMENT)) {
     this.buffer = buffer;
     this.#values = new Float64Array(buffer);
   }
 
-  /** Writes what `figures` has; a figure that is not in the table is a mistake of ours. */
-  write(figures: MillStats): void {
+  write(figures: Figures): void {
     METRICS.forEach(({ group, name }, i) => {
-      this.#values[i] = Number(figures[group]?.[name] ?? 0);
+      this.#values[i] = figures[group]?.[name] ?? Number.NaN;
     });
   }
 

@@ -5,8 +5,8 @@ import type {
   Fields,
   LocalCopy,
   Logger,
-  MillraceOptions,
   Millrace,
+  MillraceOptions,
   MillStats,
   ObjectInfo,
   OpenFile,
@@ -93,7 +93,10 @@ class Mill implements Millrace {
     };
   }
 
-  async readFile(path: string, options: Watch & { begin?: number | undefined; end?: number | undefined } = {}): Promise<Uint8Array<ArrayBuffer>> {
+  async readFile(
+    path: string,
+    options: Watch & { begin?: number | undefined; end?: number | undefined } = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end, ...watch } = options;
     return (await this.#call("read", { path, begin, end, version: undefined }, watch)) as Uint8Array<ArrayBuffer>;
   }
@@ -172,7 +175,8 @@ class Mill implements Millrace {
 
   async #prefetchSource(source: Parameters<Millrace["prefetch"]>[0]): Promise<unknown> {
     if (typeof source === "string" || !("loader" in source)) return source;
-    if (!(source.loader instanceof DatasetLoader)) throw new MillraceError("MILLRACE_CONFIG", "prefetch: loader: expected a loader of this mill");
+    if (!(source.loader instanceof DatasetLoader))
+      throw new MillraceError("MILLRACE_CONFIG", "prefetch: loader: expected a loader of this mill");
     return { loaderId: await source.loader.engineId(), epoch: source.epoch, steps: source.steps };
   }
 
@@ -189,7 +193,11 @@ class Mill implements Millrace {
     await this.#call("writePart", { id, bytes: undefined });
   }
 
-  #call(method: string, args: unknown, options: { signal?: AbortSignal | undefined; onProgress?: ((value: never) => void) | undefined } = {}): Promise<unknown> {
+  #call(
+    method: string,
+    args: unknown,
+    options: { signal?: AbortSignal | undefined; onProgress?: ((value: never) => void) | undefined } = {},
+  ): Promise<unknown> {
     if (this.#closed) return Promise.reject(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
     return this.#connection.rpc.call(method, args, options);
   }

@@ -13,7 +13,21 @@ const MIB = 2 ** 20;
 /** Slots are cut in units of 64 KiB: block sizes that are no multiple of it would waste the rest. */
 const SLOT_UNIT = 64 * 1024;
 
-export const DEFAULTS = {
+export interface Defaults {
+  readonly memoryShare: number;
+  readonly blockSize: number;
+  readonly metadataTtlMs: number;
+  readonly metadataBytes: number;
+  readonly highWatermark: number;
+  readonly lowWatermark: number;
+  readonly concurrency: number;
+  readonly maxRecordBytes: number;
+  readonly lanes: number;
+  readonly windowBytes: number;
+  readonly decodeTimeoutMs: number;
+}
+
+export const DEFAULTS: Defaults = {
   /** Part of the memory limit that the memory tier takes: leaves room for the framework, the windows and the batches. */
   memoryShare: 1 / 4,
   blockSize: MIB,
@@ -27,7 +41,7 @@ export const DEFAULTS = {
   lanes: 24,
   windowBytes: 512 * MIB,
   decodeTimeoutMs: 60_000,
-} as const;
+};
 
 const bytes = z.union([z.string(), z.number()]);
 const duration = z.union([z.string(), z.number()]);

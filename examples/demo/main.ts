@@ -11,8 +11,8 @@ import * as tf from "@tensorflow/tfjs";
 import { Presets, SingleBar } from "cli-progress";
 import { type Dataset, type LoaderState, type Millrace, openMillrace } from "millrace";
 import { CLASSES, SIZE, shardOf } from "./draw.js";
-import { type ResumeOrder, readOrder } from "./resume.js";
 import { type Setting, setting } from "./options.js";
+import { type ResumeOrder, readOrder } from "./resume.js";
 
 const SHARDS = 16;
 const BATCH = 128;
@@ -24,7 +24,10 @@ const megabytes = (bytes: number) => `${(bytes / 1e6).toFixed(1)} MB`;
 
 function bar(what: string, total: number): SingleBar {
   const format = `  ${what.padEnd(9)} {bar} {percentage}%  {value}/{total} {note}`;
-  const created = new SingleBar({ format, hideCursor: true, clearOnComplete: true, barsize: 28, noTTYOutput: false }, Presets.shades_classic);
+  const created = new SingleBar(
+    { format, hideCursor: true, clearOnComplete: true, barsize: 28, noTTYOutput: false },
+    Presets.shades_classic,
+  );
   created.start(total, 0, { note: "" });
   return created;
 }
@@ -43,7 +46,12 @@ async function writeShards(mill: Millrace, { bucket, samples }: Setting): Promis
 function model(): tf.LayersModel {
   const net = tf.sequential({
     layers: [
-      tf.layers.dense({ inputShape: [SIZE * SIZE], units: 48, activation: "relu", kernelInitializer: tf.initializers.heNormal({ seed: 1 }) }),
+      tf.layers.dense({
+        inputShape: [SIZE * SIZE],
+        units: 48,
+        activation: "relu",
+        kernelInitializer: tf.initializers.heNormal({ seed: 1 }),
+      }),
       tf.layers.dense({ units: CLASSES.length, activation: "softmax", kernelInitializer: tf.initializers.glorotUniform({ seed: 2 }) }),
     ],
   });
@@ -83,7 +91,9 @@ async function train(dataset: Dataset<typeof FIELDS>, { epochs, origin }: Settin
       String(epoch.number + 1).padStart(7),
       loss.toFixed(4).padStart(9),
       `${(100 * accuracy).toFixed(1)} %`.padStart(10),
-      Math.round((1000 * samples) / wall).toLocaleString("en").padStart(11),
+      Math.round((1000 * samples) / wall)
+        .toLocaleString("en")
+        .padStart(11),
       `${((100 * waited) / wall).toFixed(1)} %`.padStart(8),
       megabytes(bytes.memory - before.bytes.memory).padStart(14),
       megabytes(sent).padStart(14),
@@ -106,7 +116,9 @@ async function stopAndResume(dataset: Dataset<typeof FIELDS>, { bucket, s3, epoc
     if (batch.step + 1 >= stopped.stepsPerEpoch / 2) break;
   }
   await stopped.close();
-  console.log(`\n  Stopped epoch ${epochs + 1} after step ${before.length / BATCH} of ${stopped.stepsPerEpoch}. The state: ${JSON.stringify(state).slice(0, 76)}…`);
+  console.log(
+    `\n  Stopped epoch ${epochs + 1} after step ${before.length / BATCH} of ${stopped.stepsPerEpoch}. The state: ${JSON.stringify(state).slice(0, 76)}…`,
+  );
   const request: ResumeOrder = { source: `s3://${bucket}/${PREFIX}`, s3, options: { ...options, resume: state }, epoch: epochs };
   const child = spawn(process.execPath, [...process.execArgv, new URL("./resume.ts", import.meta.url).pathname, JSON.stringify(request)], {
     stdio: ["ignore", "pipe", "inherit"],
@@ -119,7 +131,9 @@ async function stopAndResume(dataset: Dataset<typeof FIELDS>, { bucket, s3, epoc
   if (code !== 0) throw new Error(`the resuming process ended with code ${code}`);
   const after = JSON.parse(output) as string[];
   const unbroken = [...before, ...after].every((key, i) => key === whole[i]) && before.length + after.length === whole.length;
-  console.log(`  Resumed in process ${child.pid}: ${before.length} + ${after.length} samples, the order ${unbroken ? "went on unchanged" : "BROKE"}.`);
+  console.log(
+    `  Resumed in process ${child.pid}: ${before.length} + ${after.length} samples, the order ${unbroken ? "went on unchanged" : "BROKE"}.`,
+  );
   if (!unbroken) process.exitCode = 1;
 }
 
@@ -132,7 +146,9 @@ try {
   await mill.evict(`s3://${chosen.bucket}/${PREFIX}`);
   const opened = performance.now();
   const dataset = await mill.dataset(`s3://${chosen.bucket}/${PREFIX}`, { fields: FIELDS });
-  console.log(`  ${dataset.shardCount} shards, ${dataset.sampleCount.toLocaleString("en")} samples, ${megabytes(dataset.byteLength)}; opened and indexed in ${Math.round(performance.now() - opened)} ms`);
+  console.log(
+    `  ${dataset.shardCount} shards, ${dataset.sampleCount.toLocaleString("en")} samples, ${megabytes(dataset.byteLength)}; opened and indexed in ${Math.round(performance.now() - opened)} ms`,
+  );
   await mill.evict(`s3://${chosen.bucket}/${PREFIX}`); // What indexing read: epoch 1 shall show a cold start.
   await train(dataset, chosen);
   await stopAndResume(dataset, chosen);

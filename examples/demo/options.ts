@@ -35,7 +35,8 @@ export async function setting(): Promise<Setting> {
   }
   const samples = natural(values.samples, "--samples");
   const epochs = natural(values.epochs, "--epochs");
-  if (values.endpoint !== undefined && values.bucket === undefined) throw new Error("--endpoint needs --bucket, an existing bucket that the demo may write to");
+  if (values.endpoint !== undefined && values.bucket === undefined)
+    throw new Error("--endpoint needs --bucket, an existing bucket that the demo may write to");
   if (values.bucket !== undefined) {
     const s3: S3Options = values.endpoint === undefined ? {} : { endpoint: values.endpoint, forcePathStyle: true, region: "us-east-1" };
     return { bucket: values.bucket, s3, samples, epochs, origin: undefined, where: values.endpoint ?? "AWS S3" };
@@ -44,7 +45,14 @@ export async function setting(): Promise<Setting> {
   await origin.put("demo", "README", new Uint8Array(0)); // Makes the bucket.
   const { accessKeyId, secretAccessKey } = origin.credentials;
   const s3 = { endpoint: origin.endpoint, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true, region: "us-east-1" };
-  return { bucket: "demo", s3, samples, epochs, origin, where: "a built-in origin shaped like S3 (30 ms to the first byte, 90 MB/s a connection)" };
+  return {
+    bucket: "demo",
+    s3,
+    samples,
+    epochs,
+    origin,
+    where: "a built-in origin shaped like S3 (30 ms to the first byte, 90 MB/s a connection)",
+  };
 }
 
 function natural(text: string, option: string): number {

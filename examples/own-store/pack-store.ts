@@ -1,19 +1,25 @@
 /**
  * A store of our own, as a module that the mill loads in its engine thread: objects packed end to end in one local file.
  *
- *   u32 length of the index, the index as JSON ([{ path, begin, size }, …] sorted by path), then the objects' bytes
+ *   u32 length of the index, the index as JSON ([{ path, begin, size, etag }, …] sorted by path), then the objects' bytes
  *
  * A store knows names and bytes and nothing else. Caching, read-ahead, retries, formats and shuffling come from the mill.
  */
 import { type FileHandle, open } from "node:fs/promises";
-import { MillraceError, type Store, type StoredObject } from "millrace";
+import { MillraceError } from "millrace";
+import type { Store, StoredObject } from "millrace/testing";
 
 export interface PackEntry {
   readonly path: string;
   /** Offset of the object's first byte, counted from the end of the index. */
   readonly begin: number;
   readonly size: number;
+  /** Of these bytes and no others: what is cached of an object stays good for as long as this is the same. */
+  readonly etag: string;
 }
+
+/** Paths in the order that a store's list has to have: of their UTF-8 bytes. */
+export const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 /** Called once for each root, here `pack://any-name`; `args` is what stands beside the module's URL in `stores`. */
 export default async function packStore(args: unknown, { uri }: { readonly uri: string }): Promise<Store> {
@@ -21,9 +27,8 @@ export default async function packStore(args: unknown, { uri }: { readonly uri: 
   const handle = await open(file);
   const { first, index } = await readIndex(handle);
   const entries = new Map(index.map((entry) => [entry.path, entry]));
-  // A version is known by when the pack was written: a new pack has new etags, so no cached byte of the old one is used.
-  const { mtime, mtimeMs } = await handle.stat();
-  const describe = ({ path, size }: PackEntry): StoredObject => ({ path, size, etag: `"${mtimeMs}"`, lastModified: mtime });
+  const { mtime } = await handle.stat();
+  const describe = ({ path, size, etag }: PackEntry): StoredObject => ({ path, size, etag, lastModified: mtime });
 
   function find(path: string): PackEntry {
     const entry = entries.get(path);
@@ -32,15 +37,16 @@ export default async function packStore(args: unknown, { uri }: { readonly uri: 
   }
   return {
     uri,
-    async *list(prefix) {
-      for (const entry of entries.values()) if (entry.path.startsWith(prefix)) yield describe(entry);
+    async *list(prefix, { startAfter } = {}) {
+      for (const entry of entries.values())
+        if (entry.path.startsWith(prefix) && (startAfter === undefined || byBytes(entry.path, startAfter) > 0)) yield describe(entry);
     },
     async stat(path) {
       return describe(find(path));
     },
     async readInto(object, begin, targets, options = {}) {
       const entry = find(object.path);
-      if (object.etag !== describe(entry).etag) throw new MillraceError("MILLRACE_CHANGED", `${uri}/${object.path} is another version now`);
+      if (object.etag !== entry.etag) throw new MillraceError("MILLRACE_CHANGED", `${uri}/${object.path} is another version now`);
       // Another request for the same bytes may have been first: then the targets are not ours to write.
       if (options.claim?.() === false) return;
       let position = first + entry.begin + begin;

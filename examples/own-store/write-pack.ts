@@ -1,16 +1,16 @@
+import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
-import type { PackEntry } from "./pack-store.js";
+import { byBytes, type PackEntry } from "./pack-store.js";
 
 /** Writes the file that `pack-store.ts` reads. */
-export async function writePack(file: string, objects: Readonly<Record<string, string>>): Promise<void> {
-  // Ascending in UTF-8 bytes: the order that a store's list has to have.
-  const paths = Object.keys(objects).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-  const bodies = paths.map((path) => Buffer.from(objects[path]!));
+export async function writePack(file: string, objects: Readonly<Record<string, string | Uint8Array>>): Promise<void> {
+  const paths = Object.keys(objects).sort(byBytes);
+  const bodies = paths.map((path) => Buffer.from(objects[path] as Uint8Array));
   let begin = 0;
   const entries = paths.map((path, i): PackEntry => {
     const size = bodies[i]!.length;
     begin += size;
-    return { path, begin: begin - size, size };
+    return { path, begin: begin - size, size, etag: createHash("sha256").update(bodies[i]!).digest("hex") };
   });
   const index = Buffer.from(JSON.stringify(entries));
   const head = Buffer.alloc(4);

@@ -53,6 +53,7 @@ try {
         inputShape: [SIDE, SIDE, 1],
         filters: 4,
         kernelSize: 3,
+        padding: "same",
         activation: "relu",
         kernelInitializer: tf.initializers.glorotUniform({ seed: 1 }),
       }),
@@ -60,7 +61,7 @@ try {
       tf.layers.dense({ units: CLASSES.length, activation: "softmax", kernelInitializer: tf.initializers.glorotUniform({ seed: 2 }) }),
     ],
   });
-  model.compile({ optimizer: tf.train.adam(0.01), loss: "categoricalCrossentropy", metrics: ["accuracy"] });
+  model.compile({ optimizer: tf.train.adam(0.03), loss: "categoricalCrossentropy", metrics: ["accuracy"] });
 
   const history = await model.fitDataset(tfDataset(tf, trainLoader, { ...tensors, until: EPOCHS }), {
     epochs: EPOCHS,

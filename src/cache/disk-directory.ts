@@ -50,6 +50,7 @@ export class DiskDirectory {
   readonly #parts: DirectoryParts;
   readonly #readers = pLimit(READERS);
   readonly #writers = pLimit(WRITERS);
+  readonly #writing = new Set<Promise<unknown>>();
   #temp = 0;
 
   constructor(parts: DirectoryParts) {
@@ -125,6 +126,12 @@ export class DiskDirectory {
     await this.#unlink(blockPath(block.objectId.slice(0, 32), block.block, block.blockSize), block.charge);
   }
 
+  /** Waits for the writes in flight, then gives the grant back. */
+  async close(): Promise<void> {
+    while (this.#writing.size > 0) await Promise.allSettled(this.#writing);
+    await this.ledger.close().catch(() => {});
+  }
+
   /** False where nothing may go. */
   async evictOldest(claim: Claim, mount?: string): Promise<boolean> {
     const oldest = this.index.oldest(claim, mount);
@@ -161,13 +168,18 @@ export class DiskDirectory {
 
   async #write(path: string, id: string, block: number, bytes: Uint8Array): Promise<boolean> {
     const temp = join(this.root, "tmp", `${this.#parts.me.instance}-${this.#temp++}`);
-    const written = await this.#writers(() =>
+    const written = this.#writers(() =>
       this.health.attempt(async () => {
         await writeFileAtomically(temp, join(this.root, path), [encodeHeader(id, block, bytes), bytes]);
         return true;
       }),
     );
-    return written === true;
+    this.#writing.add(written);
+    try {
+      return (await written) === true;
+    } finally {
+      this.#writing.delete(written);
+    }
   }
 
   /** A file that is not what its name says: counted and removed, so that the block is fetched and held again. */

@@ -65,7 +65,7 @@ export class DiskTier {
       for (const [i, one] of options.directories.entries())
         opened.push(await openDirectory({ ...one, blockSize, slab, eviction, counters, disabled }, `cache.disk[${i}].path`));
     } catch (error) {
-      await Promise.all(opened.map((directory) => directory.ledger.close().catch(() => {})));
+      await Promise.all(opened.map((directory) => directory.close()));
       throw error;
     }
     const tier = new DiskTier(opened, counters);
@@ -184,7 +184,7 @@ export class DiskTier {
     this.#stop.abort();
     await this.#scans;
     while (this.#writes.size > 0) await Promise.all(this.#writes);
-    await Promise.all(this.directories.map((directory) => directory.ledger.close().catch(() => {})));
+    await Promise.all(this.directories.map((directory) => directory.close()));
   }
 
   /** Once another process was seen, its blocks may be anywhere: from then on every miss looks for a file, at some 30 µs. */

@@ -43,6 +43,11 @@ export class Listing {
     return this.#base === 0 && this.#bytes <= this.#maxBytes && !this.#controller.signal.aborted;
   }
 
+  /** True where nobody reads it now. */
+  get unread(): boolean {
+    return this.#readers.size === 0;
+  }
+
   async *read(signal: AbortSignal | undefined): AsyncGenerator<StoredObject> {
     const reader = { position: 0 };
     this.#readers.add(reader);

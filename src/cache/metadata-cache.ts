@@ -67,7 +67,16 @@ export class MetadataCache {
   readonly #lists = new Map<string, Place>();
   readonly #calls = new SharedCalls<StoredObject>();
   readonly #walks = new Map<string, Listing>();
-  readonly #counts = { statHits: 0, statRequests: 0, negativeHits: 0, listHits: 0, listRequests: 0, blobMemoryHits: 0, blobDiskHits: 0, blobMisses: 0 };
+  readonly #counts = {
+    statHits: 0,
+    statRequests: 0,
+    negativeHits: 0,
+    listHits: 0,
+    listRequests: 0,
+    blobMemoryHits: 0,
+    blobDiskHits: 0,
+    blobMisses: 0,
+  };
 
   constructor(options: MetadataCacheOptions) {
     this.#options = options;
@@ -113,7 +122,7 @@ export class MetadataCache {
     try {
       yield* walk.read(options.signal);
     } finally {
-      if (this.#walks.get(key) === walk && !walk.read.length) this.#walks.delete(key);
+      if (walk.unread && this.#walks.get(key) === walk) this.#walks.delete(key);
     }
   }
 
@@ -204,12 +213,13 @@ export class MetadataCache {
   }
 
   #keepBlob(key: string, bytes: Uint8Array): void {
-    this.#keep(`blob\n${key}`, { kind: "blob", bytes }, bytes.length, 0);
+    this.#keep(`blob\n${key}`, { kind: "blob", bytes }, bytes.length, Number.POSITIVE_INFINITY);
   }
 
-  /** `ttl` 0: for ever. What is too large is not kept. */
-  #keep(key: string, entry: Entry, bytes: number, ttl: number): void {
-    this.#entries.set(key, entry, { size: ENTRY_BYTES + key.length + bytes, ttl });
+  /** What is too large is not kept. */
+  #keep(key: string, entry: Entry, bytes: number, ttlMs: number): void {
+    // lru-cache reads a TTL of 0 as none.
+    if (ttlMs > 0) this.#entries.set(key, entry, { size: ENTRY_BYTES + key.length + bytes, ttl: Number.isFinite(ttlMs) ? ttlMs : 0 });
   }
 }
 

@@ -2,7 +2,7 @@
 import type { Fields } from "../api.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError } from "../errors.js";
-import { type AssembledBatch, type AssembleSpec, Assembler, type BatchRow } from "../loader/assemble.js";
+import { type AssembledBatch, Assembler, type AssembleSpec, type BatchRow } from "../loader/assemble.js";
 import { Piece } from "../loader/piece.js";
 import type { OpenLoader } from "../loader/protocol.js";
 import type { Rows } from "../loader/rows.js";
@@ -33,7 +33,9 @@ export async function openMaker(request: OpenLoader, dataset: EngineDataset, sig
     return new ThreadMaker({ ...spec, decode: { decoder: loaded, args: decoder.args, seed, timeoutMs } });
   }
   const { format, fields, classes, root, onError } = spec;
-  return new PoolMaker(await DecodePool.start(workers, { format: format.name, fields, classes, root, onError, decoder, seed, timeoutMs }, signal));
+  return new PoolMaker(
+    await DecodePool.start(workers, { format: format.name, fields, classes, root, onError, decoder, seed, timeoutMs }, signal),
+  );
 }
 
 /** Makes batches on the engine's own thread. */
@@ -85,7 +87,13 @@ function assembleSpec(dataset: EngineDataset): AssembleSpec {
 }
 
 /** Some rows of a view, read at once: what `dataset.get` does. */
-export async function readRows(dataset: EngineDataset, rows: Rows, wanted: Float64Array, cache: BlockCache, signal: AbortSignal): Promise<AssembledBatch> {
+export async function readRows(
+  dataset: EngineDataset,
+  rows: Rows,
+  wanted: Float64Array,
+  cache: BlockCache,
+  signal: AbortSignal,
+): Promise<AssembledBatch> {
   const { manifest, object } = dataset;
   const source = { manifest, rows, cache, object, served: () => {} };
   const pieces = Array.from(wanted, (row) => new Piece(source, row, 1, [row]));
@@ -106,7 +114,12 @@ export async function readRows(dataset: EngineDataset, rows: Rows, wanted: Float
  * The dataset's fields: those declared, tried on the first record so that a mistake shows before training starts; else what the
  * format says of the first record. Throws MILLRACE_FORMAT, MILLRACE_CORRUPT.
  */
-export async function probeFields(dataset: Omit<EngineDataset, "fields">, declared: Fields | undefined, cache: BlockCache, signal: AbortSignal): Promise<Fields> {
+export async function probeFields(
+  dataset: Omit<EngineDataset, "fields">,
+  declared: Fields | undefined,
+  cache: BlockCache,
+  signal: AbortSignal,
+): Promise<Fields> {
   const { manifest, format, object } = dataset;
   const rows = dataset.rows([]);
   if (declared !== undefined) {

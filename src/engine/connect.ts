@@ -23,7 +23,10 @@ export interface Connection {
 export async function connect(config: EngineConfig, inline: boolean, handlers: Handlers): Promise<Connection> {
   // A bundled entry would start itself again in each of its workers, for ever.
   if ((workerData as { millrace?: unknown } | null)?.millrace !== undefined)
-    throw new MillraceError("MILLRACE_CONFIG", "openMillrace was called inside one of Millrace's own worker threads: a decoder or store module must not open a mill (a bundler may have pulled your main program into it; see docs/troubleshooting.md)");
+    throw new MillraceError(
+      "MILLRACE_CONFIG",
+      "openMillrace was called inside one of Millrace's own worker threads: a decoder or store module must not open a mill (a bundler may have pulled your main program into it; see docs/troubleshooting.md)",
+    );
   const board = new StatsBoard();
   const { port1, port2 } = new MessageChannel();
   const start: HostStart = { config, stats: board.buffer };
@@ -67,7 +70,15 @@ async function ready(worker: Worker): Promise<void> {
 
 /** An engine that dies ends every call with the reason. */
 function watch(worker: Worker, rpc: Rpc): void {
-  worker.on("error", (cause) => rpc.close(new MillraceError("MILLRACE_UNAVAILABLE", `The engine thread failed: ${cause instanceof Error ? cause.message : cause}; open the mill anew`, { cause })));
+  worker.on("error", (cause) =>
+    rpc.close(
+      new MillraceError(
+        "MILLRACE_UNAVAILABLE",
+        `The engine thread failed: ${cause instanceof Error ? cause.message : cause}; open the mill anew`,
+        { cause },
+      ),
+    ),
+  );
   worker.on("exit", () => rpc.close(new MillraceError("MILLRACE_UNAVAILABLE", "The engine thread has ended")));
   // An idle mill keeps no process alive; a call in progress does, by its port.
   worker.unref();

@@ -5,13 +5,14 @@ import { type ObjectVersion, objectVersion } from "../blocks/object-version.js";
 import type { MetadataCache } from "../cache/metadata-cache.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { isMillraceError, MillraceError } from "../errors.js";
+import { classesOf } from "../formats/files.js";
 import type { RecordFormat, RecordIndex } from "../formats/format.js";
 import { chooseShards } from "../formats/infer.js";
 import { Manifest } from "../formats/manifest.js";
-import { classesOf } from "../formats/files.js";
 import { checkFields } from "../loader/fit.js";
 import type { OpenDataset } from "../loader/protocol.js";
 import { buildRows, type Rows, type RowsStep } from "../loader/rows.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import type { CallContext } from "./rpc.js";
 import { ShardIndexes, sidecarsOf } from "./shard-index.js";
@@ -40,21 +41,28 @@ export interface DatasetOpener {
 /** `firstFields` finds the fields of the first record where the caller declared none, and tries those that were declared. */
 export type ProbeFields = (dataset: Omit<EngineDataset, "fields">, declared: Fields | undefined, signal: AbortSignal) => Promise<Fields>;
 
-export async function openDataset(opener: DatasetOpener, request: OpenDataset, probe: ProbeFields, context: CallContext): Promise<EngineDataset> {
+export async function openDataset(
+  opener: DatasetOpener,
+  request: OpenDataset,
+  probe: ProbeFields,
+  context: CallContext,
+): Promise<EngineDataset> {
   if (request.fields !== undefined) checkFields(request.fields);
   const name = typeof request.source === "string" ? request.source : (request.source[0] ?? "source");
   const found = await opener.sources.find(request.source, context.signal);
   const { format, shards } = chooseShards(found, ({ stored }) => stored.path, request.format);
   const object = (shard: number) => objectVersion(shards[shard]!.place.store, shards[shard]!.stored, shards[shard]!.place.rules);
   for (let shard = 0; shard < shards.length; shard++) opener.cache.refer(object(shard).id);
-  const indexes = format.wholeObjects === true ? undefined : await indexAll(opener, request, format, shards, sidecarFinder(opener, found), context);
+  const indexes =
+    format.wholeObjects === true ? undefined : await indexAll(opener, request, format, shards, sidecarFinder(opener, found), context);
   const manifest = Manifest.build({
     format: format.name,
     root: shards[0]!.place.store.uri,
     shards: shards.map(({ stored, place }, i) => ({ stored, index: indexes?.[i], root: place.store.uri })),
     classes: format.name === "files" ? (request.classes ?? classesOf(shards.map(({ stored }) => stored.path))) : request.classes,
   });
-  if (manifest.sampleCount === 0) throw new MillraceError("MILLRACE_FORMAT", `${name}: the dataset is empty: ${shards.length} shards hold no record`);
+  if (manifest.sampleCount === 0)
+    throw new MillraceError("MILLRACE_FORMAT", `${name}: the dataset is empty: ${shards.length} shards hold no record`);
   const dataset = { name, manifest, format, object, rows: (steps: readonly RowsStep[]) => buildRows(manifest, steps) };
   return { ...dataset, fields: await probe(dataset, request.fields, context.signal) };
 }
@@ -68,12 +76,15 @@ async function indexAll(
   context: CallContext,
 ): Promise<RecordIndex[]> {
   const meter = new ProgressMeter((progress) => context.progress(progress));
-  meter.expect(shards.length, shards.reduce((sum, { stored }) => sum + stored.size, 0));
+  meter.expect(
+    shards.length,
+    shards.reduce((sum, { stored }) => sum + stored.size, 0),
+  );
   const indexes = new ShardIndexes(opener.cache, opener.metadata);
   const limit = pLimit(SHARDS_AT_ONCE);
   // One shard's failure ends the others: what they would find is not wanted any more.
   const abort = new AbortController();
-  const signal = AbortSignal.any([context.signal, abort.signal]);
+  const signal = combinedSignal(context.signal, abort.signal);
   try {
     return await Promise.all(
       shards.map((shard) =>
@@ -88,7 +99,10 @@ async function indexAll(
             signal,
           });
           if (index.damage !== undefined)
-            opener.warn({ uri: object.uri, offset: index.damage.offset, records: index.begins.length }, `${object.uri}: ${index.damage.message}; the records after byte ${index.damage.offset} are left out`);
+            opener.warn(
+              { uri: object.uri, offset: index.damage.offset, records: index.begins.length },
+              `${object.uri}: ${index.damage.message}; the records after byte ${index.damage.offset} are left out`,
+            );
           meter.did(1, object.size);
           return index;
         }),

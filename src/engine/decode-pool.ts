@@ -117,8 +117,11 @@ export class DecodePool {
   async #free(signal: AbortSignal | undefined): Promise<DecodeThread> {
     throwIfAborted(signal, "Decoding");
     if (this.#closed !== undefined) throw closedError();
-    const idle = this.#idle.pop();
-    if (idle !== undefined) return idle;
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (!idle.dead) return idle;
+      // It died between two batches, of something its decoder left running.
+      this.#back(idle);
+    }
     const waiting = deferred<DecodeThread>();
     this.#waiting.push(waiting);
     const abort = (): void => {

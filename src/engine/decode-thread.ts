@@ -60,8 +60,7 @@ export class DecodeThread {
 
   constructor(setup: DecodeSetup) {
     this.#timeoutMs = setup.timeoutMs;
-    const workerData: DecodeWorkerData = { millrace: "decode", setup, progress: this.#place.buffer as SharedArrayBuffer };
-    this.#worker = startWorker(new URL(`./decode-worker${SOURCE_EXTENSION}`, import.meta.url), { workerData, name: "millrace-decode" });
+    this.#worker = startDecodeWorker({ millrace: "decode", setup, progress: this.#place.buffer as SharedArrayBuffer });
     this.#worker.on("message", (message: FromDecodeWorker) => this.#receive(message));
     this.#worker.on("error", (cause) => {
       this.#cause ??= new MillraceError("MILLRACE_DECODE", `the decode worker died of an uncaught error: ${cause.message}`, { cause });
@@ -174,5 +173,15 @@ export class DecodeThread {
         : error,
     );
     this.#job?.reject(new WorkerDeath(Atomics.load(this.#place, AT_ROW), error));
+  }
+}
+
+function startDecodeWorker(workerData: DecodeWorkerData): Worker {
+  try {
+    return startWorker(new URL(`./decode-worker${SOURCE_EXTENSION}`, import.meta.url), { workerData, name: "millrace-decode" });
+  } catch (cause) {
+    throw new MillraceError("MILLRACE_CONFIG", `decodeArgs: no decode worker could be started with them: ${(cause as Error).message}`, {
+      cause,
+    });
   }
 }

@@ -8,6 +8,7 @@ import type { MetadataCache } from "../cache/metadata-cache.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import type { StoredObject } from "../storage/store.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { type Mounts, type Place, publicInfo } from "./mounts.js";
 import type { CallContext } from "./rpc.js";
@@ -56,16 +57,24 @@ export class Files {
     const begin = request.begin ?? 0;
     const end = request.end ?? object.size;
     if (!(Number.isSafeInteger(begin) && Number.isSafeInteger(end) && 0 <= begin && begin <= end && end <= object.size))
-      throw new MillraceError("MILLRACE_CONFIG", `begin, end: ${begin} to ${end} is no range of the ${object.size} bytes of ${request.path}`, { uri: object.uri });
+      throw new MillraceError(
+        "MILLRACE_CONFIG",
+        `begin, end: ${begin} to ${end} is no range of the ${object.size} bytes of ${request.path}`,
+        { uri: object.uri },
+      );
     const bytes = new Uint8Array(end - begin);
-    await this.#parts(object, begin, end, context, async (at, lease) => lease.copyTo(at, bytes.subarray(at - begin, Math.min(end, at + PART_BYTES) - begin)));
+    await this.#parts(object, begin, end, context, async (at, lease) =>
+      lease.copyTo(at, bytes.subarray(at - begin, Math.min(end, at + PART_BYTES) - begin)),
+    );
     return bytes;
   }
 
   async write(path: string, parts: AsyncIterable<Uint8Array>, size: number | undefined, context: CallContext): Promise<StoredObject> {
     const place = await this.#mounts.resolve(path);
     if (place.readOnly || place.store.write === undefined)
-      throw new MillraceError("MILLRACE_PERMISSION", `${path}: ${place.readOnly ? "the mount is read-only" : "this store cannot write"}`, { uri: place.store.uri });
+      throw new MillraceError("MILLRACE_PERMISSION", `${path}: ${place.readOnly ? "the mount is read-only" : "this store cannot write"}`, {
+        uri: place.store.uri,
+      });
     const meter = new ProgressMeter((progress) => context.progress(progress));
     meter.expect(1, size ?? 0);
     const kept: Uint8Array[] = [];
@@ -116,7 +125,8 @@ export class Files {
 
   async #object(path: string, version: StoredObject | undefined, signal: AbortSignal): Promise<{ place: Place; object: ObjectVersion }> {
     const place = await this.#mounts.resolve(path);
-    const stored = version === undefined ? await this.#metadata.stat(place.store, place.path, { signal }) : { ...version, path: place.path };
+    const stored =
+      version === undefined ? await this.#metadata.stat(place.store, place.path, { signal }) : { ...version, path: place.path };
     return { place, object: objectVersion(place.store, stored, place.rules) };
   }
 
@@ -156,7 +166,7 @@ export class Files {
     meter.expect(1, end - begin);
     const limit = pLimit(PARTS_AT_ONCE);
     const abort = new AbortController();
-    const signal = AbortSignal.any([context.signal, abort.signal]);
+    const signal = combinedSignal(context.signal, abort.signal);
     const part = async (at: number) => {
       const lease = await this.#cache.acquire(object, at, Math.min(end, at + PART_BYTES), { priority: 0, signal });
       try {

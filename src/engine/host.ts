@@ -3,7 +3,7 @@
  * `engine: "inline"`; the same code either way.
  */
 import type { MessagePort } from "node:worker_threads";
-import type { MillStats, S3Credentials } from "../api.js";
+import type { S3Credentials } from "../api.js";
 import { MetadataCache } from "../cache/metadata-cache.js";
 import { BlockCache } from "../cache/tier-chain.js";
 import { StatsBoard } from "../diagnostics.js";
@@ -13,13 +13,14 @@ import type { OpenDataset, OpenedDataset, OpenLoader, PrefetchSteps, ReadRows, R
 import type { EngineConfig, WireS3 } from "../options.js";
 import { probeFields, readRows } from "./batch-maker.js";
 import { type EngineDataset, openDataset } from "./datasets.js";
+import { figures } from "./figures.js";
 import { Files, type ReadRequest } from "./files.js";
 import { EngineLoader } from "./loaders.js";
 import { Mounts, publicInfo } from "./mounts.js";
-import { loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
-import { type CallContext, Rpc, Transfer } from "./rpc.js";
-import { Sources } from "./sources.js";
 import { Origins } from "./origins.js";
+import { loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
+import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
+import { Sources } from "./sources.js";
 import { Writes } from "./writes.js";
 
 /** How often the figures of `mill.stats()` are brought up to date while nothing else does. */
@@ -64,7 +65,7 @@ export class EngineHost {
     this.#config = config;
     this.#board = new StatsBoard(stats);
     this.#cache = cache;
-    this.#rpc = new Rpc(port, this.#handlers(), ownThread);
+    this.#rpc = new Rpc(port, this.#refreshed(this.#handlers()), ownThread);
     this.#origins = new Origins(config, (ask) => this.#rpc.call("credentials", ask) as Promise<S3Credentials>);
     this.#mounts = new Mounts(config, (root, s3: WireS3 | undefined) => this.#origins.open(root, s3));
     this.#metadata = new MetadataCache({ ...config.cache.metadata, directories: cache.disk?.directories ?? [] });
@@ -87,7 +88,8 @@ export class EngineHost {
         const bytes = await this.#files.read(request, context);
         return new Transfer(bytes, [bytes.buffer]);
       },
-      writeBegin: (request: { id: number; path: string; size: number | undefined }, context: CallContext) => this.#writes.begin(request, context),
+      writeBegin: (request: { id: number; path: string; size: number | undefined }, context: CallContext) =>
+        this.#writes.begin(request, context),
       writePart: (request: { id: number; bytes: Uint8Array | undefined }) => this.#writes.part(request),
       writeAbort: (id: number) => this.#writes.abort(id),
       materialize: (path: string, context: CallContext) => this.#files.materialize(path, context),
@@ -97,13 +99,27 @@ export class EngineHost {
       openDataset: (request: OpenDataset, context: CallContext) => this.#openDataset(request, context),
       readRows: (request: ReadRows, context: CallContext) => this.#readRows(request, context),
       openLoader: (request: OpenLoader, context: CallContext) => this.#openLoader(request, context),
-      runLoader: (request: RunLoader, context: CallContext) => this.#loader(request.loaderId).run(request, context),
+      runLoader: (request: RunLoader, context: CallContext) => this.#loader(request.loaderId).run(request, context, () => this.#refresh()),
       closeLoader: (id: number) => this.#closeLoader(id),
       prefetch: (request: PrefetchRequest, context: CallContext) => this.#prefetch(request, context),
       steerPrefetch: ({ id, pause }: { id: number; pause: boolean }) => this.#prefetches.get(id)?.[pause ? "pause" : "resume"](),
-      refreshStats: () => this.#refresh(),
       close: () => this.#close(),
     };
+  }
+
+  /** The handlers, each of which leaves the figures of `mill.stats()` up to date. */
+  #refreshed(handlers: Handlers): Handlers {
+    const refreshing = ([name, handler]: [string, Handlers[string]]) => {
+      const wrapped = async (args: never, context: CallContext) => {
+        try {
+          return await handler(args, context);
+        } finally {
+          this.#refresh();
+        }
+      };
+      return [name, wrapped];
+    };
+    return Object.fromEntries(Object.entries(handlers).map(refreshing));
   }
 
   async #list(prefix: string, context: CallContext): Promise<void> {
@@ -127,7 +143,12 @@ export class EngineHost {
       maxRecordBytes: this.#config.limits.maxRecordBytes,
       warn: (fields: object, message: string) => this.log("warn", fields, message),
     };
-    const dataset = await openDataset(opener, request, (opened, declared, signal) => probeFields(opened, declared, this.#cache, signal), context);
+    const dataset = await openDataset(
+      opener,
+      request,
+      (opened, declared, signal) => probeFields(opened, declared, this.#cache, signal),
+      context,
+    );
     const datasetId = this.#nextId++;
     this.#datasets.set(datasetId, dataset);
     return { datasetId, manifest: dataset.manifest.toShared(), fields: dataset.fields };
@@ -163,7 +184,8 @@ export class EngineHost {
   }
 
   async #prefetchItems(source: PrefetchRequest["source"], signal: AbortSignal): Promise<PrefetchItem[]> {
-    if (typeof source === "string" || Array.isArray(source)) return wholeObjects(await this.#sources.find(source as string | string[], signal));
+    if (typeof source === "string" || Array.isArray(source))
+      return wholeObjects(await this.#sources.find(source as string | string[], signal));
     const { loaderId, epoch, steps } = source as PrefetchSteps;
     return loaderItems(this.#loader(loaderId).setup, epoch, steps);
   }
@@ -191,7 +213,7 @@ export class EngineHost {
   }
 
   #refresh(): void {
-    this.#board.write({ ...(this.#cache.stats() as unknown as MillStats), ...this.#origins.stats() });
+    this.#board.write(figures(this.#origins.counters, this.#origins.limits, this.#cache.stats(), this.#metadata.stats()));
   }
 
   /** Ends runs and workers, then I/O, then the caches, and at last the connection. */

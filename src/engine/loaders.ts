@@ -7,6 +7,7 @@ import { orderOf } from "../loader/order-facts.js";
 import type { PieceSource } from "../loader/piece.js";
 import type { EngineLoaderStats, OpenLoader, RunControl, RunLoader, RunMessage } from "../loader/protocol.js";
 import { type BatchMaker, Run, type RunSetup } from "../loader/run.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { deferred } from "../util/deferred.js";
 import { type ClosableMaker, openMaker } from "./batch-maker.js";
 import type { EngineDataset } from "./datasets.js";
@@ -56,14 +57,19 @@ export class EngineLoader {
     return this.#setup;
   }
 
-  /** Sends batches over the request's port until the run has ended or the caller wants no more; then all it held is given back. */
-  async run(request: RunLoader, context: CallContext): Promise<void> {
+  /** Sends batches over the request's port until the run has ended or the caller wants no more; then all it held is given back. `ending`: called before the caller can see the end. */
+  async run(request: RunLoader, context: CallContext, ending: () => void): Promise<void> {
     const previous = this.#previous;
     const done = deferred<void>();
     this.#previous = done.promise;
     const stop = new AbortController();
-    const signal = AbortSignal.any([stop.signal, context.signal, this.#closing.signal]);
-    const outlet = new Outlet(request.port, signal, () => stop.abort(), (buffers) => this.#maker.recycle(buffers));
+    const signal = combinedSignal(stop.signal, context.signal, this.#closing.signal);
+    const outlet = new Outlet(
+      request.port,
+      signal,
+      () => stop.abort(),
+      (buffers) => this.#maker.recycle(buffers),
+    );
     try {
       await previous;
       const run = new Run(this.#setup, { epoch: request.epoch, position: request.position }, request.until, signal);
@@ -73,6 +79,7 @@ export class EngineLoader {
         const stats = this.#stats(run);
         if (!(await outlet.send({ t: "batch", ...made, stats }, made.batch))) break;
       }
+      ending();
       outlet.end({ t: "end", stats: this.#stats(run) });
     } catch (error) {
       // What a stopped run fails with is of no interest to the caller that stopped it.
@@ -90,7 +97,12 @@ export class EngineLoader {
   }
 
   #stats(run: Run): EngineLoaderStats {
-    return { bytes: { ...this.#tally.bytes }, originRequests: this.#tally.originRequests, skipped: this.#tally.skipped, readAhead: run.readAhead };
+    return {
+      bytes: { ...this.#tally.bytes },
+      originRequests: this.#tally.originRequests,
+      skipped: this.#tally.skipped,
+      readAhead: run.readAhead,
+    };
   }
 }
 

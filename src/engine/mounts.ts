@@ -38,7 +38,10 @@ export class Mounts {
     const mount = this.#mounts.find(({ prefix }) => path === prefix || path.startsWith(`${prefix}/`));
     if (mount === undefined) {
       const known = this.#mounts.map(({ prefix }) => prefix).join(", ") || "none";
-      throw new MillraceError("MILLRACE_CONFIG", `${path}: no mount holds this path (mounts: ${known}); a URI such as s3://bucket/key or file:/data needs none`);
+      throw new MillraceError(
+        "MILLRACE_CONFIG",
+        `${path}: no mount holds this path (mounts: ${known}); a URI such as s3://bucket/key or file:/data needs none`,
+      );
     }
     return this.#place(mount.uri + path.slice(mount.prefix.length), mount);
   }
@@ -63,7 +66,8 @@ export class Mounts {
       path,
       rules: this.#rulesOf(mount, root),
       readOnly: mount?.readOnly ?? false,
-      publicPath: (other) => (mount === undefined || below === undefined ? `${root}/${other}` : mount.prefix + slashed(other.slice(below.length))),
+      publicPath: (other) =>
+        mount === undefined || below === undefined ? `${root}/${other}` : mount.prefix + slashed(other.slice(below.length)),
     };
   }
 

@@ -1,8 +1,8 @@
 /** Opens stores, each wrapped in what every origin needs: counting, limits, retries. Credentials that are functions are asked of the caller's thread. */
 import type { S3Credentials, S3Options } from "../api.js";
 import type { EngineConfig, WireS3 } from "../options.js";
-import { newCounters, withCounters } from "../storage/count.js";
-import { Limiter, withLimits } from "../storage/limit.js";
+import { newCounters, type StoreCounters, withCounters } from "../storage/count.js";
+import { Limiter, type LimiterStats, withLimits } from "../storage/limit.js";
 import { openStore } from "../storage/open-store.js";
 import { withRetry } from "../storage/retry.js";
 import type { Store } from "../storage/store.js";
@@ -36,14 +36,20 @@ export class Origins {
     });
   }
 
-  stats(): { readonly origin: Readonly<Record<string, number>> } {
-    const { reads, ...others } = this.#counters;
-    return { origin: { requests: reads, ...others, ...this.#limiter.stats() } };
+  get counters(): StoreCounters {
+    return this.#counters;
+  }
+
+  get limits(): LimiterStats {
+    return this.#limiter.stats();
   }
 
   #s3(s3: WireS3 | undefined): S3Options | undefined {
     if (s3 === undefined) return undefined;
     const { credentials, ...rest } = s3;
-    return { ...rest, credentials: credentials !== undefined && "ask" in credentials ? () => this.#askCredentials(credentials.ask) : credentials };
+    return {
+      ...rest,
+      credentials: credentials !== undefined && "ask" in credentials ? () => this.#askCredentials(credentials.ask) : credentials,
+    };
   }
 }

@@ -60,7 +60,10 @@ export class PrefetchRun {
   /** Rejects only with MILLRACE_ABORTED. */
   async run(items: readonly PrefetchItem[], context: CallContext): Promise<PrefetchReport> {
     const meter = new ProgressMeter((progress) => context.progress(progress));
-    meter.expect(items.length, items.reduce((sum, { ranges }) => sum + lengthOf(ranges), 0));
+    meter.expect(
+      items.length,
+      items.reduce((sum, { ranges }) => sum + lengthOf(ranges), 0),
+    );
     const limit = pLimit(PARTS_AT_ONCE);
     const release = () => this.resume();
     context.signal.addEventListener("abort", release, { once: true });
@@ -75,13 +78,19 @@ export class PrefetchRun {
   async #object(tally: Tally, limit: ReturnType<typeof pLimit>, meter: ProgressMeter, signal: AbortSignal): Promise<void> {
     const { object, ranges } = tally.item;
     const parts = ranges.flatMap(({ begin, end }) =>
-      Array.from({ length: Math.ceil((end - begin) / PART_BYTES) }, (_, i) => begin + i * PART_BYTES).map((at) => ({ begin: at, end: Math.min(end, at + PART_BYTES) })),
+      Array.from({ length: Math.ceil((end - begin) / PART_BYTES) }, (_, i) => begin + i * PART_BYTES).map((at) => ({
+        begin: at,
+        end: Math.min(end, at + PART_BYTES),
+      })),
     );
     await Promise.all(parts.map((part) => limit(() => this.#part(tally, part, meter, signal))));
     // Bytes that found no room were read in vain: the caller must hear of it.
     const missing = lengthOf(ranges) - this.#cache.cachedBytes(object);
     if (tally.error === undefined && missing > 0)
-      tally.error = new MillraceError("MILLRACE_NO_SPACE", `${missing} of ${lengthOf(ranges)} bytes did not fit the cache; raise cache.memory or cache.disk, or the mount's share`);
+      tally.error = new MillraceError(
+        "MILLRACE_NO_SPACE",
+        `${missing} of ${lengthOf(ranges)} bytes did not fit the cache; raise cache.memory or cache.disk, or the mount's share`,
+      );
     meter.did(1, 0);
   }
 

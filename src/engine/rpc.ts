@@ -4,6 +4,7 @@
  */
 import type { MessagePort, Transferable as NodeTransferable } from "node:worker_threads";
 import { abortedError, MillraceError } from "../errors.js";
+import { manyListeners } from "../util/combined-signal.js";
 import { type Deferred, deferred } from "../util/deferred.js";
 import { fromWireError, toWireError, type WireError } from "./wire-error.js";
 
@@ -119,7 +120,7 @@ export class Rpc {
     const controller = new AbortController();
     this.#serving.set(id, controller);
     const context: CallContext = {
-      signal: controller.signal,
+      signal: manyListeners(controller.signal),
       progress: (value) => this.#port.postMessage({ t: "progress", id, value } satisfies Message),
     };
     try {

@@ -1,5 +1,5 @@
 /** The record index of a shard: read from the metadata cache where it was built before, else built through the block cache and kept. */
-import { type ObjectVersion } from "../blocks/object-version.js";
+import type { ObjectVersion } from "../blocks/object-version.js";
 import type { MetadataCache } from "../cache/metadata-cache.js";
 import type { BlockCache, SpanLease } from "../cache/tier-chain.js";
 import { isMillraceError } from "../errors.js";
@@ -75,7 +75,10 @@ class CacheReader implements ShardReader {
     const from = Math.min(begin, this.size);
     const to = Math.min(end, this.size);
     if (from === to) return new Uint8Array(0);
-    this.#lease = await this.#cache.acquire(this.#request.object, from, to, { priority: PRIORITY, ...(this.signal && { signal: this.signal }) });
+    this.#lease = await this.#cache.acquire(this.#request.object, from, to, {
+      priority: PRIORITY,
+      ...(this.signal && { signal: this.signal }),
+    });
     return this.#lease.view(from, to);
   }
 
@@ -83,7 +86,10 @@ class CacheReader implements ShardReader {
     const found = await this.#request.sidecar(path);
     if (found === undefined) return undefined;
     try {
-      const lease = await this.#cache.acquire(found.object, 0, found.object.size, { priority: PRIORITY, ...(this.signal && { signal: this.signal }) });
+      const lease = await this.#cache.acquire(found.object, 0, found.object.size, {
+        priority: PRIORITY,
+        ...(this.signal && { signal: this.signal }),
+      });
       try {
         return Uint8Array.from(lease.view(0, found.object.size));
       } finally {

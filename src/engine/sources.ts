@@ -34,7 +34,9 @@ export class Sources {
     if (parts.length === 0) throw new MillraceError("MILLRACE_CONFIG", "source: an empty list names no data");
     // One look-up after another would cost a round trip each; names without patterns are the common long list.
     const limit = pLimit(STATS_AT_ONCE);
-    const found = await Promise.all(parts.map((part) => (parts.length === 1 ? this.#part(part, signal) : limit(() => this.#part(part, signal)))));
+    const found = await Promise.all(
+      parts.map((part) => (parts.length === 1 ? this.#part(part, signal) : limit(() => this.#part(part, signal)))),
+    );
     return found.flat();
   }
 
@@ -57,15 +59,25 @@ export class Sources {
     if (found.length > 0) return found;
     const one = place.path === "" ? undefined : await this.#one(place, signal).catch(ifNotFound);
     if (one !== undefined) return [one];
-    throw new MillraceError("MILLRACE_NOT_FOUND", `${source}: there are no objects below this prefix, and no object of this name`, { uri: `${place.store.uri}/${prefix}` });
+    throw new MillraceError("MILLRACE_NOT_FOUND", `${source}: there are no objects below this prefix, and no object of this name`, {
+      uri: `${place.store.uri}/${prefix}`,
+    });
   }
 
   async #glob(source: string, signal: AbortSignal | undefined): Promise<FoundObject[]> {
     const fixed = source.slice(0, source.search(/[*?[{]/)).lastIndexOf("/") + 1;
     const place = await this.#mounts.resolve(source.slice(0, fixed).replace(/(?<=[^/:])\/$/, ""));
-    if (!listable(place)) throw new MillraceError("MILLRACE_CONFIG", `${source}: this store cannot be listed, so a glob cannot be used; give a list or a brace pattern`);
+    if (!listable(place))
+      throw new MillraceError(
+        "MILLRACE_CONFIG",
+        `${source}: this store cannot be listed, so a glob cannot be used; give a list or a brace pattern`,
+      );
     const prefix = place.path === "" || place.path.endsWith("/") ? place.path : `${place.path}/`;
-    const pattern = new Minimatch(minimatch.escape(prefix) + source.slice(fixed), { nocomment: true, nonegate: true, braceExpandMax: MOST_NAMES });
+    const pattern = new Minimatch(minimatch.escape(prefix) + source.slice(fixed), {
+      nocomment: true,
+      nonegate: true,
+      braceExpandMax: MOST_NAMES,
+    });
     const found = (await this.#list(place, prefix, signal)).filter(({ stored }) => pattern.match(stored.path));
     if (found.length === 0) throw new MillraceError("MILLRACE_NOT_FOUND", `${source}: no object matches this pattern`);
     return found;

@@ -1,6 +1,7 @@
 /** Writes in progress: parts come as calls, and each call is answered when there is room for the next. */
 import { MillraceError } from "../errors.js";
 import type { StoredObject } from "../storage/store.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { deferred } from "../util/deferred.js";
 import type { Files } from "./files.js";
 import type { CallContext } from "./rpc.js";
@@ -19,9 +20,12 @@ export class Writes {
   }
 
   /** Resolves when the object is whole at its origin. `id` is the caller's, which sends parts while this call is open. */
-  async begin(request: { readonly id: number; readonly path: string; readonly size: number | undefined }, context: CallContext): Promise<StoredObject> {
+  async begin(
+    request: { readonly id: number; readonly path: string; readonly size: number | undefined },
+    context: CallContext,
+  ): Promise<StoredObject> {
     const abort = new AbortController();
-    const signal = AbortSignal.any([context.signal, abort.signal]);
+    const signal = combinedSignal(context.signal, abort.signal);
     const { push, parts } = partQueue(signal);
     this.#open.set(request.id, { push, abort });
     try {

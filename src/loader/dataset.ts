@@ -75,7 +75,14 @@ export class DatasetView<F> implements Dataset<F> {
     const request = { datasetId: this.#source.opened.datasetId, steps: this.#steps, rows: Float64Array.of(this.#checked(index)) };
     const assembled = (await this.#source.engine.call("readRows", request, options)) as AssembledBatch;
     const state = loaderState(this.fingerprint, "", { epoch: 0, position: 0 });
-    const batch = new Batch<F>(assembled, { epoch: 0, step: 0, fields: this.fields as Fields, state, key: (row) => this.key(row), recycle: undefined });
+    const batch = new Batch<F>(assembled, {
+      epoch: 0,
+      step: 0,
+      fields: this.fields as Fields,
+      state,
+      key: (row) => this.key(row),
+      recycle: undefined,
+    });
     return batch.samples()[Symbol.iterator]().next().value as SampleOf<F>;
   }
 

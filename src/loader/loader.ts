@@ -1,5 +1,5 @@
 /** The loader on the caller's side: places, states and statistics. The reading itself is the engine's (`run.ts`). */
-import type { Batch as PublicBatch, Epoch, Fields, Loader, LoaderOptions, LoaderState, LoaderStats } from "../api.js";
+import type { Epoch, Fields, Loader, LoaderOptions, LoaderState, LoaderStats, Batch as PublicBatch } from "../api.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import type { LoaderConfig } from "../options.js";
 import type { OrderSpec } from "../order/spec.js";
@@ -58,7 +58,10 @@ export class DatasetLoader<F> implements Loader<F> {
     this.stepsPerEpoch = this.#plan(0).steps;
     if (this.stepsPerEpoch === 0) throw this.#noSteps();
     if (this.#config.stepsPerEpoch !== undefined && this.#config.stepsPerEpoch > this.stepsPerEpoch)
-      throw new MillraceError("MILLRACE_CONFIG", `stepsPerEpoch: ${this.#config.stepsPerEpoch} is more than the ${this.stepsPerEpoch} steps of an epoch`);
+      throw new MillraceError(
+        "MILLRACE_CONFIG",
+        `stepsPerEpoch: ${this.#config.stepsPerEpoch} is more than the ${this.stepsPerEpoch} steps of an epoch`,
+      );
     if (options.resume !== undefined) {
       this.#place = checkResume(options.resume, setup.fingerprint, setup.order.id, setup.sampleCount);
       this.#resumed = this.#place;
@@ -72,7 +75,10 @@ export class DatasetLoader<F> implements Loader<F> {
   epoch(n: number, options: { signal?: AbortSignal | undefined } = {}): Epoch<F> {
     if (!Number.isSafeInteger(n) || n < 0) throw new MillraceError("MILLRACE_CONFIG", `epoch: expected a number from 0, got ${n}`);
     if (this.#resumed !== undefined && this.#resumed.epoch !== n)
-      throw new MillraceError("MILLRACE_RESUME", `The state to resume from stands in epoch ${this.#resumed.epoch}; ask for that epoch first, not for ${n}, or use loader.epochs(until)`);
+      throw new MillraceError(
+        "MILLRACE_RESUME",
+        `The state to resume from stands in epoch ${this.#resumed.epoch}; ask for that epoch first, not for ${n}, or use loader.epochs(until)`,
+      );
     const position = this.#resumed?.position ?? 0;
     return this.#epochFrom({ epoch: n, position }, n + 1, options.signal);
   }
@@ -90,7 +96,13 @@ export class DatasetLoader<F> implements Loader<F> {
   }
 
   stats(): LoaderStats {
-    return { stallRatio: this.#waits.stallRatio, batches: this.#batches, samples: this.#samples, ...this.#engineStats, waitMs: this.#waits.waitMs };
+    return {
+      stallRatio: this.#waits.stallRatio,
+      batches: this.#batches,
+      samples: this.#samples,
+      ...this.#engineStats,
+      waitMs: this.#waits.waitMs,
+    };
   }
 
   async close(): Promise<void> {
@@ -167,7 +179,8 @@ export class DatasetLoader<F> implements Loader<F> {
   async #open(place: Place, until: number): Promise<OpenStream> {
     const loaderId = await this.engineId();
     const current = this.#current;
-    if (current !== undefined && current.until === until && current.at.epoch === place.epoch && current.at.position === place.position) return current;
+    if (current !== undefined && current.until === until && current.at.epoch === place.epoch && current.at.position === place.position)
+      return current;
     this.#stop();
     const stream = new BatchStream(this.#setup.engine, { loaderId, ...place, until }, (stats) => {
       this.#engineStats = stats;

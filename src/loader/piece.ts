@@ -119,7 +119,6 @@ export class Piece implements FetchUnit {
     return bytes;
   }
 
-
   async #hold(range: { shard: number; begin: number; end: number }, priority: number, signal: AbortSignal): Promise<Held> {
     const { manifest, cache, object, served } = this.#source;
     const version = object(range.shard);

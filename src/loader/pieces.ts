@@ -99,7 +99,12 @@ export class EpochPieces implements Iterator<Piece> {
     if (remaining === 0) return;
     const pieces = window.pieces.map(({ first, count }, number) => {
       if (members[number]!.length === 0) return undefined;
-      const piece = new Piece(this.#source, first, count, members[number]!.sort((a, b) => a - b));
+      const piece = new Piece(
+        this.#source,
+        first,
+        count,
+        members[number]!.sort((a, b) => a - b),
+      );
       planned.push({ piece, needPosition: needs[number]! });
       return piece;
     });

@@ -10,7 +10,11 @@ export interface EngineClient {
   call(
     method: string,
     args: unknown,
-    options?: { signal?: AbortSignal | undefined; onProgress?: ((value: never) => void) | undefined; transfer?: readonly Transferable[] | undefined },
+    options?: {
+      signal?: AbortSignal | undefined;
+      onProgress?: ((value: never) => void) | undefined;
+      transfer?: readonly Transferable[] | undefined;
+    },
   ): Promise<unknown>;
 }
 export type Transferable = import("node:worker_threads").Transferable;
@@ -73,4 +77,7 @@ export interface BatchMessage {
 }
 export type RunMessage = BatchMessage | { readonly t: "end"; readonly stats: EngineLoaderStats };
 /** From the caller: room for more batches, memory given back, or no more please. */
-export type RunControl = { readonly t: "credit"; readonly count: number } | { readonly t: "recycle"; readonly buffers: ArrayBuffer[] } | { readonly t: "stop" };
+export type RunControl =
+  | { readonly t: "credit"; readonly count: number }
+  | { readonly t: "recycle"; readonly buffers: ArrayBuffer[] }
+  | { readonly t: "stop" };

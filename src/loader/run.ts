@@ -141,7 +141,12 @@ export class Run {
     for (const { piece } of taken) if (piece.used()) this.#scheduler.done(piece);
     this.#scheduler.pump();
     const { position, nextEpoch } = epoch.plan.nextPosition(step);
-    return { epoch: epoch.number, step, next: nextEpoch ? { epoch: epoch.number + 1, position: 0 } : { epoch: epoch.number, position }, batch };
+    return {
+      epoch: epoch.number,
+      step,
+      next: nextEpoch ? { epoch: epoch.number + 1, position: 0 } : { epoch: epoch.number, position },
+      batch,
+    };
   }
 
   /** A padding row repeats a sample that other rows of the epoch have: it is a piece of its own. */

@@ -21,7 +21,7 @@ export function sampleError(
     const message = error instanceof Error ? error.message : String(error);
     return new MillraceError("MILLRACE_FORMAT", `${where}: ${message}`, { uri, sample: { key, index }, cause: error });
   }
-  if (error.code === "MILLRACE_ABORTED") return error;
+  if (error.code === "MILLRACE_ABORTED" || error.code === "MILLRACE_CLOSED") return error;
   return new MillraceError(error.code, `${where}: ${error.message}`, {
     uri,
     range: error.range,

@@ -39,6 +39,8 @@ export class ChunkWindow implements OrderWindow {
   readonly size: number;
   readonly pieces: readonly Piece[];
   readonly #shuffle: Permutation | undefined;
+  /** Place in the window of each piece's first sample, before shuffling. */
+  readonly #begins: Float64Array;
 
   constructor(place: WindowPlace, pieces: readonly Piece[], size: number, shuffle: Permutation | undefined) {
     this.lane = place.lane;
@@ -47,22 +49,22 @@ export class ChunkWindow implements OrderWindow {
     this.pieces = pieces;
     this.size = size;
     this.#shuffle = shuffle;
+    this.#begins = new Float64Array(pieces.length);
+    for (let p = 1; p < pieces.length; p++) this.#begins[p] = this.#begins[p - 1]! + pieces[p - 1]!.count;
   }
 
   sampleAt(i: number): number {
-    let rest = this.#shuffle === undefined ? i : this.#shuffle.at(i);
-    for (const piece of this.pieces) {
-      if (rest < piece.count) return piece.first + rest;
-      rest -= piece.count;
-    }
-    return -1;
+    const place = this.#placeOf(i);
+    const piece = lastAtOrBelow(this.#begins, place);
+    return this.pieces[piece]!.first + place - this.#begins[piece]!;
   }
 
   pieceAt(i: number): number {
-    let rest = this.#shuffle === undefined ? i : this.#shuffle.at(i);
-    let index = 0;
-    while (rest >= this.pieces[index]!.count) rest -= this.pieces[index++]!.count;
-    return index;
+    return lastAtOrBelow(this.#begins, this.#placeOf(i));
+  }
+
+  #placeOf(i: number): number {
+    return this.#shuffle === undefined ? i : this.#shuffle.at(i);
   }
 }
 

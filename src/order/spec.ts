@@ -44,7 +44,7 @@ export interface OrderSpec {
 
 const TARGET_CHUNK_BYTES = 8 * 2 ** 20; // about a span: the longest ranged GET that still fills a connection
 const MIN_LANE_CHUNKS = 16; // fewer chunks a lane, and lanes hold neighbours only
-const MAX_WINDOW_CHUNKS = 16; // more mix no better (docs/semantics.md) and delay the first batch
+const MAX_OPEN_CHUNKS = 384; // 16 a lane of 24: batches of class-sorted data then come near to random draws (docs/semantics.md)
 const GLOBAL_WINDOW_SAMPLES = 256;
 
 /**
@@ -114,7 +114,7 @@ function windowOrder(facts: OrderFacts, shuffle: OrderShuffle, lanes: number): O
   const room = Math.max(1, Math.floor(samplesIn(shuffle.windowBytes, facts) / open));
   const wanted = Math.min(TARGET_CHUNK_BYTES / mean, sampleCount / (MIN_LANE_CHUNKS * open), room / 2);
   const largest = Math.max(1, Math.floor(wanted));
-  const windowChunks = Math.max(1, Math.min(MAX_WINDOW_CHUNKS, Math.floor(room / largest)));
+  const windowChunks = Math.max(1, Math.floor(Math.min(MAX_OPEN_CHUNKS / open, room / largest)));
   const chunkSamples = evenestChunk(sampleCount, open, largest, windowChunks);
   const windowBytes = bytesOf(Math.min(sampleCount, open * windowChunks * chunkSamples), facts);
   return {
@@ -165,7 +165,7 @@ function raggedOrder(facts: OrderFacts, shuffle: OrderShuffle, lanes: number): O
   const chunkBytes = Math.max(1, facts.raggedMaxBytes ?? facts.byteLength);
   const open = Math.max(1, Math.min(lanes, chunks.count)); // lanes that share a shard hold it once
   if (open * chunkBytes > shuffle.windowBytes) throw windowTooSmall(open, "compressed shard", chunkBytes, shuffle.windowBytes);
-  const windowChunks = Math.min(MAX_WINDOW_CHUNKS, Math.floor(shuffle.windowBytes / (open * chunkBytes)));
+  const windowChunks = Math.max(1, Math.floor(Math.min(MAX_OPEN_CHUNKS, shuffle.windowBytes / chunkBytes) / open));
   return {
     mode: "window",
     seed: shuffle.seed,

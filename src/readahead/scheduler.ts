@@ -6,6 +6,7 @@
  * memory held is the units in use plus the depth.
  */
 import { abortedError } from "../errors.js";
+import { manyListeners } from "../util/combined-signal.js";
 import type { DepthRule } from "./depth.js";
 
 /** Something to fetch and hold: the part of a chunk that a window needs. */
@@ -51,6 +52,7 @@ export class Scheduler {
   constructor(units: Iterator<FetchUnit>, depth: DepthRule) {
     this.#units = units;
     this.#depth = depth;
+    manyListeners(this.#abort.signal);
   }
 
   /** Starts fetches until the depth is full. */

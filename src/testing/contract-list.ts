@@ -1,25 +1,24 @@
 import assert from "node:assert/strict";
 import type { StoredObject } from "../storage/store.js";
 import { compareUtf8 } from "../util/utf8-order.js";
-import { type Bench, type ContractCase, drawnBytes, failsWith } from "./store-contract.js";
+import { type Bench, drawnBytes, failsWith, type StoreCase } from "./store-contract.js";
 
 /** In order of their UTF-8 bytes, with the traps: `.` before `/` before letters, U+FF21 before U+1F600, though not in UTF-16. */
 const NAMES = ["a-b", "a.txt", "a/b/c", "a/b0", "a/c", "a0", "b", "z/é", "ä", "Ａ", "😀"];
 /** More than S3's page of 1000. */
 const MANY = 1205;
 
-export function listCases(bench: Bench): ContractCase[] {
-  const { store } = bench;
+export function listCases(bench: Bench): StoreCase[] {
   const list = async (prefix: string, startAfter?: string): Promise<StoredObject[]> => {
     const all: StoredObject[] = [];
-    for await (const stored of store.list(prefix, { startAfter })) all.push(stored);
+    for await (const stored of bench.store.list(prefix, { startAfter })) all.push(stored);
     return all;
   };
   const paths = async (prefix: string, startAfter?: string) => (await list(prefix, startAfter)).map(({ path }) => path);
   return [
     {
       name: "list: all paths below the prefix, recursively, in order of UTF-8 bytes, with size and etag",
-      run: async () => {
+      run: async (store) => {
         for (const [i, name] of [...NAMES].reverse().entries()) await bench.put(`order/${name}`, drawnBytes(i));
         const listed = await list(bench.path("order/"));
         assert.deepEqual(
@@ -57,7 +56,7 @@ export function listCases(bench: Bench): ContractCase[] {
     },
     {
       name: "list: an aborted signal ends it",
-      run: async () => {
+      run: async (store) => {
         await bench.put("aborted-list/1", drawnBytes(1));
         const iterator = store.list(bench.path("aborted-list/"), { signal: AbortSignal.abort() })[Symbol.asyncIterator]();
         await assert.rejects(async () => iterator.next(), failsWith("MILLRACE_ABORTED"));

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { MillraceErrorCode } from "../errors.js";
 import type { Store } from "../storage/store.js";
 import { listCases } from "./contract-list.js";
@@ -6,16 +7,18 @@ import { writeCases } from "./contract-write.js";
 
 /** How the contract gets at a store. */
 export interface StoreHarness {
-  /** The store under test. One store serves all cases; the caller closes it after the last. */
-  readonly store: Store;
+  /** Opens the store under test: called once, by the first case that runs. The last case closes it. */
+  readonly open: () => Store | Promise<Store>;
   /** Names of this run begin so: nothing else may be below it. Default `contract/`. */
   readonly prefix?: string | undefined;
-  /** Puts an object where the store cannot write. Default: `store.write`. */
+  /** Puts an object where the store cannot write, or in a faster way. Default: `store.write`. */
   readonly put?: ((path: string, bytes: Uint8Array) => Promise<void>) | undefined;
   /** The path of a plain name, where the two differ (http: percent-encoded). */
   readonly pathOf?: ((name: string) => string) | undefined;
   /** False for a store that cannot be listed. Default true. */
   readonly lists?: boolean | undefined;
+  /** False for a store that cannot write. Default true. */
+  readonly writes?: boolean | undefined;
   /** Names that this store cannot hold. */
   readonly unsupportedNames?: readonly string[] | undefined;
 }
@@ -26,26 +29,52 @@ export interface ContractCase {
   run(): Promise<void>;
 }
 
+/** A case as it is written: given the store. */
+export interface StoreCase {
+  readonly name: string;
+  run(store: Store): Promise<void>;
+}
+
 /**
  * What every store promises, one case a promise, for any test runner:
  *
- *     for (const { name, run } of storeContract({ store })) test(name, run);
+ *     for (const { name, run } of storeContract({ open: () => myStore() })) test(name, run);
  *
- * The cases write some 1,300 small objects and 40 MiB below the prefix.
+ * The cases are to run one after the other. They write some 1,300 small objects and 120 MB below the prefix.
  */
 export function storeContract(harness: StoreHarness): readonly ContractCase[] {
   const bench = new Bench(harness);
-  return [...(harness.lists === false ? [] : listCases(bench)), ...readCases(bench), ...(harness.store.write ? writeCases(bench) : [])];
+  const { lists = true, writes = true } = harness;
+  const cases = [...(lists ? listCases(bench) : []), ...readCases(bench), ...(writes ? writeCases(bench) : []), closeCase()];
+  return cases.map(({ name, run }) => ({ name, run: async () => run(await bench.open()) }));
+}
+
+function closeCase(): StoreCase {
+  return {
+    name: "close: may be called twice",
+    run: async (store) => {
+      await store.close?.();
+      await store.close?.();
+    },
+  };
 }
 
 /** The harness with its defaults, and what the cases share. */
 export class Bench {
-  readonly store: Store;
   readonly harness: StoreHarness;
+  #store: Store | undefined;
 
   constructor(harness: StoreHarness) {
     this.harness = harness;
-    this.store = harness.store;
+  }
+
+  async open(): Promise<Store> {
+    this.#store ??= await this.harness.open();
+    return this.#store;
+  }
+
+  get store(): Store {
+    return this.#store!;
   }
 
   /** The path of a name of this run. */
@@ -73,6 +102,15 @@ export class Bench {
 /** Matches a MillraceError of this code; by name, because two copies of the library may meet in a test. */
 export function failsWith(code: MillraceErrorCode): (error: unknown) => boolean {
   return (error) => (error as { code?: unknown }).code === code && (error as Error).name === "MillraceError";
+}
+
+/** As deepEqual, but in a moment and without printing megabytes. */
+export function assertBytes(actual: Uint8Array, expected: Uint8Array, what = ""): void {
+  assert.equal(actual.length, expected.length, what);
+  const at = Buffer.from(actual.buffer, actual.byteOffset, actual.length).equals(expected)
+    ? -1
+    : actual.findIndex((b, i) => b !== expected[i]);
+  assert.equal(at, -1, `${what} differs at byte ${at}`);
 }
 
 /** `length` bytes that no shift or mix-up leaves equal. */

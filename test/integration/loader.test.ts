@@ -1,6 +1,14 @@
 /** The loader as a caller sees it: order, resume, ranks, remainders, ends and errors. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Batch, type Dataset, type Loader, type LoaderOptions, type LoaderState, type Millrace, openMillrace } from "../../src/index.js";
+import {
+  type Batch,
+  type Dataset,
+  type Loader,
+  type LoaderOptions,
+  type LoaderState,
+  type Millrace,
+  openMillrace,
+} from "../../src/index.js";
 import { sha256 } from "../support/datasets/index.js";
 import { type LocalDataset, localDataset } from "../support/local-dataset.js";
 
@@ -130,7 +138,9 @@ describe("resume", () => {
     const first = await Promise.all([0, 1, 2, 3].map((rank) => steps(load({ batchSize: 5, worldSize: 4, rank, remainder: "keep" }), 1)));
     const state = first[2]![3]!.state;
     expect(state.position).toBe(80);
-    const rest = await Promise.all([0, 1].map((rank) => keys(load({ batchSize: 7, worldSize: 2, rank, remainder: "keep", resume: state }))));
+    const rest = await Promise.all(
+      [0, 1].map((rank) => keys(load({ batchSize: 7, worldSize: 2, rank, remainder: "keep", resume: state }))),
+    );
     const merged = Array.from({ length: SAMPLES - 80 }, (_, i) => rest[i % 2]![0]![Math.floor(i / 2)]);
     expect(merged).toEqual(global.slice(80));
   });

@@ -31,6 +31,16 @@ export interface PackedProject {
  */
 export async function packedProject(): Promise<PackedProject> {
   const folder = await mkdtemp(join(tmpdir(), "millrace-package-"));
+  try {
+    return { ...(await install(folder)), ...programs(folder) };
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    const { stdout } = error as { stdout?: string }; // Where tsc says what is wrong.
+    throw new Error(`The package could not be built: ${stdout || (error as Error).message}`, { cause: error });
+  }
+}
+
+async function install(folder: string): Promise<Pick<PackedProject, "folder" | "packed" | "manifest">> {
   const source = join(folder, "source");
   const installed = join(folder, "node_modules/millrace");
   await mkdir(source);
@@ -45,12 +55,13 @@ export async function packedProject(): Promise<PackedProject> {
     await mkdir(dirname(join(folder, "node_modules", name)), { recursive: true });
     await symlink(join(REPOSITORY, "node_modules", name), join(folder, "node_modules", name), "dir");
   }
+  await writeFile(join(folder, "package.json"), JSON.stringify({ name: "consumer", private: true, type: "module" }));
+  return { folder, packed: tarball.files.map(({ path }) => path), manifest };
+}
+
+function programs(folder: string): Pick<PackedProject, "write" | "run" | "typecheck" | "remove"> {
   const write = (name: string, text: string) => writeFile(join(folder, name), text);
-  await write("package.json", JSON.stringify({ name: "consumer", private: true, type: "module" }));
   return {
-    folder,
-    packed: tarball.files.map(({ path }) => path),
-    manifest,
     write,
     run: async (...parameters) =>
       (await execute(process.execPath, parameters, { cwd: folder, timeout: PROGRAM_LIMIT_MS, maxBuffer: 2 ** 26 })).stdout,

@@ -55,7 +55,8 @@ describe.each(CASES)("$format, engine $engine, $workers decode workers, $worldSi
       const requests = loaders.reduce((sum, loader) => sum + loader.stats().originRequests, 0) - before;
       epochs.push(seen);
       expect([...seen].sort()).toEqual(expected(made.get(format)!));
-      if (epoch === 0) expect(requests).toBeGreaterThan(0);
+      // Small records without an index file are read whole to find them; what was read then is in the cache.
+      if (epoch === 0 && format !== "tfrecord") expect(requests).toBeGreaterThan(0);
       else expect(requests).toBe(0);
     }
     expect(epochs[1]).not.toEqual(epochs[0]);

@@ -27,7 +27,8 @@ export function expected(made: MadeDataset): string[] {
 }
 
 export function s3Client({ endpoint, region, credentials }: RgwInfo): S3Client {
-  return new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+  // A copy: the SDK writes to the object it is given.
+  return new S3Client({ endpoint, region, credentials: { ...credentials }, forcePathStyle: true });
 }
 
 /** Makes the bucket and uploads the dataset below its format's name. */

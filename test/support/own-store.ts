@@ -49,7 +49,8 @@ export function open(args: unknown, { uri }: { readonly uri: string }): Store {
       for await (const part of parts) {
         check(signal);
         copies.push(Buffer.from(part));
-        onProgress?.((size += part.length));
+        size += part.length;
+        onProgress?.(size);
       }
       objects.set(path, { bytes: Buffer.concat(copies), etag: `v${++versions}` });
       return describe(path);

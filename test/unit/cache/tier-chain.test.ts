@@ -36,7 +36,13 @@ describe("BlockCache on memory and origin", () => {
     again.release();
     // Admitted blocks are fetched whole, all four in one request.
     expect(store.ranges).toEqual([{ path: "a", begin: 0, end: object.size, priority: 0 }]);
-    expect(cache.stats()).toMatchObject({ misses: 4, memoryHits: 4, originRequests: 1, originFetchedBytes: object.size, memoryHeldBytes: object.size });
+    expect(cache.stats()).toMatchObject({
+      misses: 4,
+      memoryHits: 4,
+      originRequests: 1,
+      originFetchedBytes: object.size,
+      memoryHeldBytes: object.size,
+    });
     expect(cache.cachedBytes(object)).toBe(object.size);
     expect(cache.slab.stats().tierBytes).toBe(3 * BLOCK + SLOT_UNIT);
   });
@@ -118,7 +124,9 @@ describe("BlockCache on memory and origin", () => {
     store.open();
     (await cache.acquire(object, 0, BLOCK, demand)).release();
     expect(store.requests).toBe(3);
-    await expect(cache.acquire(object, 0, BLOCK, { priority: 0, signal: first.signal })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await expect(cache.acquire(object, 0, BLOCK, { priority: 0, signal: first.signal })).rejects.toMatchObject({
+      code: "MILLRACE_ABORTED",
+    });
   });
 
   it("does not remember a failure, and tells all who waited", async () => {
@@ -153,7 +161,9 @@ describe("BlockCache on memory and origin", () => {
   it("gives the room of objects that nobody refers to any more to those in use", async () => {
     const store = new FakeStore();
     const cache = await cacheOf(4);
-    const [old, now, guest] = ["old", "now", "guest"].map((name) => store.object(name, 3 * BLOCK)) as [never, never, never] as ReturnType<FakeStore["object"]>[];
+    const [old, now, guest] = ["old", "now", "guest"].map((name) => store.object(name, 3 * BLOCK)) as [never, never, never] as ReturnType<
+      FakeStore["object"]
+    >[];
     cache.refer(old!.id);
     (await cache.acquire(old!, 0, old!.size, demand)).release();
     cache.unrefer(old!.id);
@@ -222,7 +232,10 @@ describe("BlockCache on memory and origin", () => {
   it("keeps a leased block's bytes after eviction", async () => {
     const store = new FakeStore();
     const cache = await cacheOf(1);
-    const [a, b] = ["a", "b"].map((name) => store.object(name, BLOCK, LRU_RULES)) as [ReturnType<FakeStore["object"]>, ReturnType<FakeStore["object"]>];
+    const [a, b] = ["a", "b"].map((name) => store.object(name, BLOCK, LRU_RULES)) as [
+      ReturnType<FakeStore["object"]>,
+      ReturnType<FakeStore["object"]>,
+    ];
     const held = await cache.acquire(a, 0, BLOCK, demand);
     (await cache.acquire(b, 0, BLOCK, demand)).release();
     expect(cache.cachedBytes(a)).toBe(0);
@@ -250,7 +263,11 @@ describe("BlockCache on memory and origin", () => {
     const store = new FakeStore();
     const cache = await cacheOf(8);
     const object = store.object("a", 10);
-    for (const [begin, end] of [[-1, 5], [0, 11], [6, 5]] as const)
+    for (const [begin, end] of [
+      [-1, 5],
+      [0, 11],
+      [6, 5],
+    ] as const)
       await expect(cache.acquire(object, begin, end, demand)).rejects.toMatchObject({ code: "MILLRACE_CONFIG", range: { begin, end } });
     const none = await cache.acquire(object, 10, 10, demand);
     expect(none.leases).toEqual([]);

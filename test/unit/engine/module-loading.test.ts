@@ -68,7 +68,9 @@ describe("importExport", () => {
 
   test("a module that fails to import keeps its cause", async () => {
     await writeFile(join(folder, "c.mjs"), "throw new RangeError('no luck');");
-    const failure = await importExport(pathToFileURL(join(folder, "c.mjs")).href, "default", "decode").catch((error: Error) => error as Error & { code: string });
+    const failure = await importExport(pathToFileURL(join(folder, "c.mjs")).href, "default", "decode").catch(
+      (error: Error) => error as Error & { code: string },
+    );
     expect(failure).toMatchObject({ code: "MILLRACE_CONFIG", message: expect.stringContaining("no luck") });
     expect((failure as Error).cause).toBeInstanceOf(RangeError);
     await expect(importExport("file:///nowhere/at/all.mjs", "default", "decode")).rejects.toMatchObject({ code: "MILLRACE_CONFIG" });

@@ -8,7 +8,9 @@ export interface MemoryReader extends ShardReader {
 /** A shard in memory whose reads are counted, and whose views are wiped at the next read, as the contract allows. */
 export function memoryReader(
   bytes: Uint8Array,
-  options: Partial<Pick<ShardReader, "path" | "signal" | "maxRecordBytes" | "onError">> & { sidecars?: Readonly<Record<string, string>> } = {},
+  options: Partial<Pick<ShardReader, "path" | "signal" | "maxRecordBytes" | "onError">> & {
+    sidecars?: Readonly<Record<string, string>>;
+  } = {},
 ): MemoryReader {
   const { path = "train/a.tfrecord", sidecars = {}, signal, maxRecordBytes = 2 ** 30, onError = "throw" } = options;
   const reads: (readonly [number, number])[] = [];

@@ -29,7 +29,10 @@ describe.each([true, false])("lists, packed: %s", (packed) => {
 
 describe("bytes lists", () => {
   it("gives one value as a view and several as a list of views", () => {
-    const bytes = encodeExample({ one: { bytes: [Buffer.from("x")] }, two: { bytes: [Buffer.from("y"), Buffer.alloc(0), Buffer.from("z")] } });
+    const bytes = encodeExample({
+      one: { bytes: [Buffer.from("x")] },
+      two: { bytes: [Buffer.from("y"), Buffer.alloc(0), Buffer.from("z")] },
+    });
     const { one, two } = decodeExample(bytes, undefined) as { one: Uint8Array; two: Uint8Array[] };
     expect(Buffer.from(one).toString()).toBe("x");
     expect(one.buffer).toBe(bytes.buffer);

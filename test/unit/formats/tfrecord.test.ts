@@ -13,10 +13,15 @@ function record(payload: Uint8Array): Uint8Array {
 }
 
 describe("names", () => {
-  it.each(["a.tfrecord", "a.TFRecords", "x/a.tfrec", "train-00001-of-00042", "a.tfrecord-00000-of-00010", "a.tfrecord.gz", "t-00001-of-00042.gz"])(
-    "%s is a TFRecord shard",
-    (path) => expect(tfrecord.matches(path)).toBe(true),
-  );
+  it.each([
+    "a.tfrecord",
+    "a.TFRecords",
+    "x/a.tfrec",
+    "train-00001-of-00042",
+    "a.tfrecord-00000-of-00010",
+    "a.tfrecord.gz",
+    "t-00001-of-00042.gz",
+  ])("%s is a TFRecord shard", (path) => expect(tfrecord.matches(path)).toBe(true));
   it.each(["a.tar", "a.jpg", "a.tfrecord.idx", "atfrecord", "1-of-2"])("%s is none", (path) => expect(tfrecord.matches(path)).toBe(false));
   it("knows compressed shards by name", () => {
     expect(tfrecord.compressed("a.tfrecord.gz")).toBe(true);
@@ -104,7 +109,9 @@ for data in (b"hello", b"", b"123456789"):
 `;
     const bytes = execFileSync("python3", ["-c", script]);
     const index = await tfrecord.index(memoryReader(bytes));
-    const records = [...index.begins].map((begin, i) => tfrecord.fields(bytes.subarray(begin, index.ends[i]), new Set(["record"]), context).record);
+    const records = [...index.begins].map(
+      (begin, i) => tfrecord.fields(bytes.subarray(begin, index.ends[i]), new Set(["record"]), context).record,
+    );
     expect(records.map(text)).toEqual(["hello", "", "123456789"]);
   });
 });
@@ -232,7 +239,7 @@ describe("fields", () => {
   it("says so where features of no Example are wanted", async () => {
     const error = await failure(() => tfrecord.fields(record(Buffer.from("hello world")), new Set(["image"]), context));
     expect(error.code).toBe("MILLRACE_FORMAT");
-    expect(error.message).toContain('train/a.tfrecord: a record is no tf.train.Example');
+    expect(error.message).toContain("train/a.tfrecord: a record is no tf.train.Example");
     expect(error.message).toContain('{ record: "bytes" }');
   });
 
@@ -259,7 +266,8 @@ describe("fields", () => {
       label: { dtype: "int64", shape: [null] },
       box: { dtype: "float32", shape: [null] },
     });
-    for (const payload of ["", "hello world"]) expect(tfrecord.defaultFields(record(Buffer.from(payload)), context)).toEqual({ record: "bytes" });
+    for (const payload of ["", "hello world"])
+      expect(tfrecord.defaultFields(record(Buffer.from(payload)), context)).toEqual({ record: "bytes" });
   });
 
   it("does not hide a damaged first record", async () => {

@@ -8,7 +8,7 @@ import type { RecordIndex } from "../../../src/formats/format.js";
 import { SCAN_SIZES } from "../../../src/formats/scan-window.js";
 import { scanTar, webdataset } from "../../../src/formats/webdataset.js";
 import { splitName } from "../../../src/formats/webdataset-name.js";
-import { tarFile, type TarMember, webdatasetShard } from "../../support/datasets/index.js";
+import { type TarMember, tarFile, webdatasetShard } from "../../support/datasets/index.js";
 import { bytesRead, failure, memoryReader, text } from "./memory-reader.js";
 
 const folder = mkdtempSync(join(tmpdir(), "millrace-tar-"));
@@ -74,8 +74,7 @@ describe.each([
     execFileSync("tar", [`--format=${dialect}`, "-czf", `${root}.tgz`, "-C", root, ...names]);
     const bytes = readFileSync(`${root}.tgz`);
     const index = await webdataset.index(memoryReader(bytes, { path: "a.tgz" }));
-    execFileSync("gzip", ["-dkf", "-S", ".tgz", `${root}.tgz`]);
-    expect(contents(readFileSync(root.concat("")), index)).toEqual(expected);
+    expect(contents(execFileSync("gzip", ["-dc", `${root}.tgz`]), index)).toEqual(expected);
   });
 
   it("Python's tarfile", async () => {
@@ -159,14 +158,20 @@ describe("reads", () => {
 
   it("reads only headers of large members", async () => {
     const large = Buffer.alloc(5 * 2 ** 20);
-    const { bytes } = tarFile(Array.from({ length: 8 }, (_, i) => ({ name: `${LONGER}-${i}.bin`, bytes: large })), "gnu");
+    const { bytes } = tarFile(
+      Array.from({ length: 8 }, (_, i) => ({ name: `${LONGER}-${i}.bin`, bytes: large })),
+      "gnu",
+    );
     const reader = memoryReader(bytes, { path });
     expect((await webdataset.index(reader)).keys).toHaveLength(8);
     expect(bytesRead(reader)).toBe(SCAN_SIZES.probe + 7 * SCAN_SIZES.sparse + 1024);
   });
 
   it("finds the same samples whatever a read brings", async () => {
-    const { bytes } = tarFile(Array.from({ length: 60 }, (_, i) => member(`${i % 3 === 0 ? LONGER : ""}k${i >> 1}.${i % 2}`, "x".repeat(i * 37))), "gnu");
+    const { bytes } = tarFile(
+      Array.from({ length: 60 }, (_, i) => member(`${i % 3 === 0 ? LONGER : ""}k${i >> 1}.${i % 2}`, "x".repeat(i * 37))),
+      "gnu",
+    );
     const whole = await webdataset.index(memoryReader(bytes, { path }));
     for (const sizes of [
       { probe: 1, dense: 512, sparse: 1, sparseAbove: 1e9 },
@@ -183,12 +188,15 @@ describe("reads", () => {
 describe("damage", () => {
   const { bytes } = tarFile([member("a.x", "1"), member("b.x", "y".repeat(600)), member("b.z"), member("c.x")]);
 
+  // The damaged member may be one more of sample 0, so that is the first sample that is not whole.
   it("names shard, record and byte", async () => {
     const broken = Uint8Array.from(bytes);
     broken[1024 + 3]! ^= 1;
     const error = await failure(() => webdataset.index(memoryReader(broken, { path })));
     expect(error.code).toBe("MILLRACE_CORRUPT");
-    expect(error.message).toBe("memory://bucket/train/a.tar: record 1 at byte 1024: header checksum does not match; the shard is damaged or not a tar archive");
+    expect(error.message).toBe(
+      "memory://bucket/train/a.tar: record 0 at byte 1024: header checksum does not match; the shard is damaged or not a tar archive",
+    );
   });
 
   it.each([
@@ -219,10 +227,18 @@ describe("damage", () => {
     ["a PAX sparse member", tarFile([member("a.x")], "pax", { "GNU.sparse.major": "1" }).bytes, "sparse"],
     ["a global path", tarFile([member("a.x")], "pax", { path: "b.x" }).bytes, "global PAX header"],
     ["a PAX size that is none", tarFile([member("a.x")], "pax", { size: "1e3" }).bytes, "out of range"],
-    ["an extended header at the end", tarFile([{ name: "x", type: "x", bytes: Buffer.from("11 path=ab\n") }]).bytes, "ends after an extended header"],
+    [
+      "an extended header at the end",
+      tarFile([{ name: "x", type: "x", bytes: Buffer.from("11 path=ab\n") }]).bytes,
+      "ends after an extended header",
+    ],
     ["a PAX header without a length", tarFile([{ name: "x", type: "x", bytes: Buffer.from("path=a\n") }]).bytes, "malformed"],
     ["a PAX header of the wrong length", tarFile([{ name: "x", type: "x", bytes: Buffer.from("99 path=a\n") }]).bytes, "malformed"],
-    ["a very long name", tarFile([{ name: "x", type: "L", bytes: Buffer.alloc(2 ** 20 + 1) }]).bytes, "an extended header of 1048577 bytes"],
+    [
+      "a very long name",
+      tarFile([{ name: "x", type: "L", bytes: Buffer.alloc(2 ** 20 + 1) }]).bytes,
+      "an extended header of 1048577 bytes",
+    ],
   ])("refuses %s", async (_, archive, message) => {
     const error = await failure(() => webdataset.index(memoryReader(archive, { path })));
     expect(error.code).toBe("MILLRACE_CORRUPT");
@@ -292,20 +308,24 @@ describe("sidecar", () => {
     ["", "first line"],
     ["v2.0 2", "first line"],
     [shard.index.replace("v1.2 2", "v1.2 3"), "announces 3 samples and has 2"],
-    [`v1.2 1\n${lines[2]}`, "line 2 is malformed or out of order", false],
     [`v1.2 2\n${lines[2]}\n${lines[1]}`, "line 3 is malformed"],
     [shard.index.replace("512 1", "512 x"), "line 2 is malformed"],
     [shard.index.replace(" 512 ", " 513 "), "line 2 is malformed"],
     [shard.index.replace("d/a.jpg", "d/x.jpg"), "line 2 is malformed"],
     [shard.index.replace("d/a.jpg", "d/a.j pg"), "line 2 is malformed"],
     [shard.index.replace("4096 0", "4096 9999"), "reaches past"],
-    ["v1.2 1\ncls 512 1 d/a.cls jpg 1536 700 d/a.jpg\n", "bytes of the shard follow its last sample", "long"],
-  ] as const)("%j is noted and not used", async (stale, why, special = undefined as undefined | false | "long") => {
-    if (special === false) return;
-    const archive = special === "long" ? webdatasetShard([...Array(40).keys()].map((i) => ({ key: `d/a${i}`, fields: { x: Buffer.alloc(9) } }))).bytes : shard.bytes;
-    const index = await webdataset.index(memoryReader(archive, { path, sidecars: { "train/a.idx": stale } }));
-    expect(index.keys!.length).toBe(special === "long" ? 40 : 2);
+  ])("%j is noted and not used", async (stale, why) => {
+    const index = await webdataset.index(memoryReader(shard.bytes, { path, sidecars: { "train/a.idx": stale } }));
+    expect(index.keys).toHaveLength(2);
     expect(index.note).toContain(why);
+  });
+
+  it("is not used where the shard grew since", async () => {
+    const grown = webdatasetShard(Array.from({ length: 40 }, (_, i) => ({ key: `d/a${i}`, fields: { x: Buffer.alloc(9) } })));
+    const [, first] = grown.index.split("\n");
+    const index = await webdataset.index(memoryReader(grown.bytes, { path, sidecars: { "train/a.idx": `v1.2 1\n${first}\n` } }));
+    expect(index.keys).toHaveLength(40);
+    expect(index.note).toContain("bytes of the shard follow its last sample");
   });
 });
 

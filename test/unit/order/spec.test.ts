@@ -55,6 +55,14 @@ describe("chooseOrder", () => {
         }
   });
 
+  it("takes smaller chunks rather than one chunk a window, and more of them where lanes are few", () => {
+    const tight = chooseOrder(facts(1_000_000, 128 * KiB), { shuffle: shuffle(240 * MiB), lanes: 24 });
+    expect(tight.windowChunks).toBe(2);
+    expect(tight.chunks.uniformSize! * 128 * KiB).toBeLessThanOrEqual(5 * MiB);
+    expect(chooseOrder(facts(1_000_000, 128 * KiB), { shuffle: shuffle(), lanes: 2 }).windowChunks).toBe(32);
+    expect(chooseOrder(facts(1_000_000, KiB), { shuffle: shuffle(), lanes: 1000 }).windowChunks).toBe(1);
+  });
+
   it("spaces the changes of windows evenly by its choice of chunk size", () => {
     // 2^20 samples in 24 or 16 lanes: chunk sizes that are powers of two would begin all 16 lanes at a chunk's start.
     for (const lanes of [4, 16, 24, 32])

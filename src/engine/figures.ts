@@ -1,0 +1,67 @@
+/** Gathers the figures of `mill.stats()` from those who count them. */
+import type { CacheStats } from "../cache/cache-counters.js";
+import type { MetadataStats } from "../cache/metadata-cache.js";
+import type { Figures } from "../diagnostics.js";
+import type { StoreCounters } from "../storage/count.js";
+import type { LimiterStats } from "../storage/limit.js";
+
+export function figures(origin: StoreCounters, limits: LimiterStats, cache: CacheStats, metadata: MetadataStats): Figures {
+  return {
+    origin: {
+      requests: origin.reads,
+      bytes: origin.bytes,
+      lists: origin.lists,
+      stats: origin.stats,
+      writes: origin.writes,
+      retries: origin.retries,
+      errors: origin.errors,
+      inFlight: limits.inFlight,
+      queued: limits.queued,
+    },
+    memory: {
+      hits: cache.memoryHits,
+      bytes: cache.memoryBytes,
+      heldBytes: cache.memoryHeldBytes,
+      chargedBytes: cache.memoryChargedBytes,
+      capacityBytes: cache.memoryCapacityBytes,
+      evictions: cache.memoryEvictions,
+      segmentBytes: cache.slab.segmentBytes,
+      workingBytes: cache.slab.workingBytes,
+      workingPeakBytes: cache.slab.workingPeakBytes,
+      wasteBytes: cache.slab.wasteBytes,
+    },
+    disk: {
+      hits: cache.diskHits,
+      bytes: cache.diskBytes,
+      heldBytes: cache.disk.heldBytes,
+      chargedBytes: cache.disk.chargedBytes,
+      capacityBytes: cache.disk.capacityBytes,
+      queuedBytes: cache.disk.queuedBytes,
+      writes: cache.disk.writes,
+      failedWrites: cache.disk.failedWrites,
+      evictions: cache.disk.evictions,
+      checksumMisses: cache.disk.checksumMisses,
+      disabledDirectories: cache.disk.disabled.length,
+    },
+    cache: {
+      misses: cache.misses,
+      originBytes: cache.originBytes,
+      fetchedBytes: cache.originFetchedBytes,
+      admittedBytes: cache.admittedBytes,
+      joined: cache.joined,
+      streamed: cache.streamed,
+      abandoned: cache.abandoned,
+    },
+    metadata: {
+      statHits: metadata.statHits,
+      statRequests: metadata.statRequests,
+      negativeHits: metadata.negativeHits,
+      listHits: metadata.listHits,
+      listRequests: metadata.listRequests,
+      indexHits: metadata.blobMemoryHits + metadata.blobDiskHits,
+      indexMisses: metadata.blobMisses,
+      entries: metadata.entries,
+      bytes: metadata.bytes,
+    },
+  };
+}
