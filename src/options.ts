@@ -317,10 +317,10 @@ function fromEnvironment(variables: readonly string[], option: string): number {
       "MILLRACE_CONFIG",
       `${option}: "env" needs one of ${variables.join(", ")} in the environment; set it, or give a number`,
     );
-  const value = Number(process.env[name]);
-  if (!Number.isInteger(value) || value < 0)
-    throw new MillraceError("MILLRACE_CONFIG", `${option}: ${name}=${process.env[name]} is not a number`);
-  return value;
+  const text = process.env[name]!;
+  // Number("") is 0: a variable left empty must not make every process rank 0.
+  if (!/^\d+$/.test(text)) throw new MillraceError("MILLRACE_CONFIG", `${option}: ${name}=${text} is not a number`);
+  return Number(text);
 }
 
 /** Checks the options of `dataset.loader`. Throws MILLRACE_CONFIG naming each bad option. */
@@ -328,6 +328,7 @@ export function loaderConfig(options: LoaderOptions): LoaderConfig {
   const checked = check(loaderSchema, options);
   const worldSize = checked.worldSize === "env" ? fromEnvironment(WORLD_VARIABLES, "worldSize") : (checked.worldSize ?? 1);
   const rank = checked.rank === "env" ? fromEnvironment(RANK_VARIABLES, "rank") : (checked.rank ?? 0);
+  if (worldSize === 0) throw new MillraceError("MILLRACE_CONFIG", "worldSize: 0 in the environment; there is one process at least");
   if (rank >= worldSize) throw new MillraceError("MILLRACE_CONFIG", `rank: ${rank} is not below worldSize ${worldSize}`);
   const shuffle = checked.shuffle ?? false;
   return {

@@ -35,27 +35,36 @@ export default async function packStore(args: unknown, { uri }: { readonly uri: 
     if (entry === undefined) throw new MillraceError("MILLRACE_NOT_FOUND", `${uri}/${path} is not in the pack`);
     return entry;
   }
+  function goOn(signal: AbortSignal | undefined): void {
+    if (signal?.aborted) throw new MillraceError("MILLRACE_ABORTED", `${uri}: reading was aborted`, { cause: signal.reason });
+  }
   return {
     uri,
-    async *list(prefix, { startAfter } = {}) {
-      for (const entry of entries.values())
+    async *list(prefix, { signal, startAfter } = {}) {
+      for (const entry of entries.values()) {
+        goOn(signal);
         if (entry.path.startsWith(prefix) && (startAfter === undefined || byBytes(entry.path, startAfter) > 0)) yield describe(entry);
+      }
     },
-    async stat(path) {
+    async stat(path, { signal } = {}) {
+      goOn(signal);
       return describe(find(path));
     },
-    async readInto(object, begin, targets, options = {}) {
+    async readInto(object, begin, targets, { signal, claim, progress } = {}) {
+      goOn(signal);
       const entry = find(object.path);
-      if (object.etag !== entry.etag) throw new MillraceError("MILLRACE_CHANGED", `${uri}/${object.path} is another version now`);
+      const bytes = targets.reduce((sum, target) => sum + target.length, 0);
+      if (object.etag !== entry.etag || begin + bytes > entry.size)
+        throw new MillraceError("MILLRACE_CHANGED", `${uri}/${object.path} is another version now`);
       // Another request for the same bytes may have been first: then the targets are not ours to write.
-      if (options.claim?.() === false) return;
+      if (claim?.() === false) return;
       let position = first + entry.begin + begin;
       for (const target of targets) {
-        if (options.signal?.aborted) throw new MillraceError("MILLRACE_ABORTED", `Reading ${uri}/${object.path} was aborted`);
+        goOn(signal);
         const { bytesRead } = await handle.read(target, 0, target.length, position);
         if (bytesRead < target.length) throw new MillraceError("MILLRACE_CORRUPT", `${file} ends in the middle of ${object.path}`);
         position += bytesRead;
-        if (options.progress) options.progress.received += bytesRead;
+        if (progress) progress.received += bytesRead;
       }
     },
     close: () => handle.close(),

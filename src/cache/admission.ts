@@ -48,7 +48,8 @@ export class References implements Eviction {
   }
 
   evictable(block: HeldBlock): boolean {
-    return block.rules?.admission !== "pin" || !this.has(block.objectId);
+    // Whose an earlier process's block is shows when it is first used; until then a dataset that refers to it keeps it.
+    return block.rules?.admission === "lru" || !this.has(block.objectId);
   }
 }
 

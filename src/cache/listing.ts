@@ -1,5 +1,6 @@
 import { throwIfAborted } from "../errors.js";
 import type { Store, StoredObject } from "../storage/store.js";
+import { deferred } from "../util/deferred.js";
 
 /** Rough memory of one object's facts: the object, its strings' headers, a Date. */
 const OBJECT_BYTES = 160;
@@ -51,7 +52,9 @@ export class Listing {
   async *read(signal: AbortSignal | undefined): AsyncGenerator<StoredObject> {
     const reader = { position: 0 };
     this.#readers.add(reader);
-    const aborted = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+    const aborted = deferred<void>();
+    const onAbort = (): void => aborted.resolve();
+    signal?.addEventListener("abort", onAbort, { once: true });
     try {
       for (;;) {
         throwIfAborted(signal, "The listing");
@@ -60,9 +63,10 @@ export class Listing {
           reader.position++;
           yield object;
         } else if (this.#ended) return;
-        else await Promise.race([this.#advance(), aborted]);
+        else await Promise.race([this.#advance(), aborted.promise]);
       }
     } finally {
+      signal?.removeEventListener("abort", onAbort);
       this.#readers.delete(reader);
       if (this.#readers.size === 0 && !this.#ended) this.#stop();
     }

@@ -5,6 +5,7 @@ interface Call<T> {
   readonly controller: AbortController;
   readonly result: Promise<T>;
   waiting: number;
+  ended: boolean;
 }
 
 /** One run of an async function a key, however many ask. It is aborted when the last one who waits has left; a failure is not remembered. */
@@ -37,7 +38,11 @@ export class SharedCalls<T> {
     const call: Call<T> = {
       controller,
       waiting: 0,
-      result: start(controller.signal, () => this.#calls.get(key) === call).finally(() => this.#drop(key, call)),
+      ended: false,
+      result: start(controller.signal, () => this.#calls.get(key) === call).finally(() => {
+        call.ended = true;
+        this.#drop(key, call);
+      }),
     };
     // Whoever waits hears of the failure; nobody may be waiting any more.
     call.result.catch(() => {});
@@ -46,6 +51,7 @@ export class SharedCalls<T> {
   }
 
   #leave(key: string, call: Call<T>): void {
+    if (call.ended) return;
     this.#drop(key, call);
     call.controller.abort();
   }

@@ -8,6 +8,7 @@ import { MillraceError } from "../errors.js";
 import { formatBytes } from "../util/byte-size.js";
 import type { RawSample, RecordContext, RecordFormat, RecordIndex, ShardReader } from "./format.js";
 import { indexInflated, isGzip, mayBeZlib } from "./inflate.js";
+import { crc32cOf8 } from "./length-crc.js";
 import { corruptRecord, damageOf } from "./record-error.js";
 import { SCAN_SIZES, type ScanSizes, ScanWindow } from "./scan-window.js";
 import { parseTfrecordIndex, readSidecar } from "./sidecar.js";
@@ -74,7 +75,7 @@ function headerProblem(bytes: Uint8Array, at: number, left: number, maxRecordByt
 }
 
 function lengthIsValid(bytes: Uint8Array, at: number): boolean {
-  return bytes.length - at >= HEADER_BYTES && masked(crc32c(bytes.subarray(at, at + 8))) === u32(bytes, at + 8);
+  return bytes.length - at >= HEADER_BYTES && masked(crc32cOf8(bytes, at)) === u32(bytes, at + 8);
 }
 
 /** Exact to 2^53; beyond it only ever compared with a limit. */

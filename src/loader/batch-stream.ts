@@ -47,7 +47,11 @@ export class BatchStream {
       this.#over = true;
       this.#waiting?.resolve();
     });
-    call.catch(() => port1.close());
+    // Its end is a matter of moments now, and whoever waits for it must not be alone in the process.
+    call.then(
+      () => port1.ref(),
+      () => port1.close(),
+    );
   }
 
   /** The next batch, or undefined at the end of the run. */

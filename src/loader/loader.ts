@@ -142,23 +142,27 @@ export class DatasetLoader<F> implements Loader<F> {
     const signals = [signal, this.#signal].filter((given) => given !== undefined);
     const either = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
     throwIfAborted(either, "Iteration");
-    const current = await this.#open(place, until);
+    const nextEpoch = { epoch: place.epoch + 1, position: 0 };
+    const plan = this.#plan(place.position);
+    const empty = plan.firstStep >= plan.steps; // A resumed epoch may have no step left for this rank.
+    const current = empty ? undefined : await this.#open(place, until);
     this.#resumed = undefined;
-    let whole = false;
+    let whole = empty;
     try {
-      while (current.at.epoch === place.epoch) {
+      while (current !== undefined && !whole) {
         const asked = performance.now();
         const message = await current.stream.next(either);
-        if (message === undefined) break;
+        if (message === undefined) throw new MillraceError("MILLRACE_CLOSED", "The engine ended the run before its epoch was whole");
         this.#waits.add(asked, performance.now());
-        current.at = message.next;
+        whole = message.last;
+        current.at = whole ? nextEpoch : message.next;
         yield this.#deliver(message, current.stream);
         throwIfAborted(either, "Iteration");
       }
-      whole = true;
+      this.#place = nextEpoch;
     } finally {
       // The stream goes on into the next epoch where the caller said how far it will go.
-      if (!whole || current.at.epoch >= current.until) this.#stop(current);
+      if (current !== undefined && (!whole || nextEpoch.epoch >= current.until)) this.#stop(current);
     }
   }
 

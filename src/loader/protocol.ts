@@ -72,6 +72,8 @@ export interface BatchMessage {
   readonly step: number;
   /** Where the epoch's order stands after this batch; 0 of the next epoch after the last. */
   readonly next: { readonly epoch: number; readonly position: number };
+  /** This rank has no further batch in the epoch. */
+  readonly last: boolean;
   readonly batch: AssembledBatch;
   readonly stats: EngineLoaderStats;
 }

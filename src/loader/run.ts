@@ -33,6 +33,8 @@ export interface MadeBatch {
   readonly epoch: number;
   readonly step: number;
   readonly next: Place;
+  /** This rank has no further batch in the epoch; another may have one more (`remainder: "keep"`). */
+  readonly last: boolean;
   readonly batch: AssembledBatch;
 }
 
@@ -63,7 +65,7 @@ export class Run {
     this.#signal = signal;
     this.#start = start;
     this.#until = until;
-    const depth: DepthRule = fixedDepth(setup.config.readAhead, setup.order.windowBytes);
+    const depth: DepthRule = fixedDepth(setup.config.readAhead, setup.order.windowBytes, setup.order.turnover);
     this.#scheduler = new Scheduler(this.#pieces(), depth);
   }
 
@@ -141,12 +143,8 @@ export class Run {
     for (const { piece } of taken) if (piece.used()) this.#scheduler.done(piece);
     this.#scheduler.pump();
     const { position, nextEpoch } = epoch.plan.nextPosition(step);
-    return {
-      epoch: epoch.number,
-      step,
-      next: nextEpoch ? { epoch: epoch.number + 1, position: 0 } : { epoch: epoch.number, position },
-      batch,
-    };
+    const next = nextEpoch ? { epoch: epoch.number + 1, position: 0 } : { epoch: epoch.number, position };
+    return { epoch: epoch.number, step, next, last: step + 1 === epoch.plan.steps, batch };
   }
 
   /** A padding row repeats a sample that other rows of the epoch have: it is a piece of its own. */

@@ -18,12 +18,15 @@ const LEAST = 64 * MIB;
 /** More only costs memory: 512 MiB are seconds of reading for any loop that one process can feed. */
 const MOST = 512 * MIB;
 
-/** A quarter of the open windows, 64 MiB at least and 512 MiB at most: staggered windows turn over at that pace. Or what the caller said. */
-export function fixedDepth(option: "auto" | number, windowBytes: number): DepthRule {
-  const depthBytes = option === "auto" ? Math.min(MOST, Math.max(LEAST, Math.ceil(windowBytes / 4))) : option;
-  const reason =
-    option === "auto"
-      ? `a quarter of ${formatBytes(windowBytes)} of windows, from ${formatBytes(LEAST)} to ${formatBytes(MOST)}`
-      : "as given by readAhead";
+/**
+ * What the windows that open next take, 64 MiB at least and 512 MiB at most; or what the caller said.
+ * `turnover`: the part of `windowBytes`, the memory of the open windows, that must be fetched before it is needed for the loop never to wait;
+ * a quarter at least, since the sizes of chunks differ.
+ */
+export function fixedDepth(option: "auto" | number, windowBytes: number, turnover: number): DepthRule {
+  if (option !== "auto") return { depthBytes: option, reason: "as given by readAhead", stalled: () => {} };
+  const part = Math.max(1 / 4, turnover);
+  const depthBytes = Math.min(MOST, Math.max(LEAST, Math.ceil(windowBytes * part)));
+  const reason = `${Math.round(part * 100)} % of ${formatBytes(windowBytes)} of windows, from ${formatBytes(LEAST)} to ${formatBytes(MOST)}`;
   return { depthBytes, reason, stalled: () => {} };
 }

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { newCounters, withCounters } from "../../src/storage/count.js";
 import { FileStore } from "../../src/storage/file-store.js";
@@ -34,9 +35,17 @@ contract("memory", { open: () => memoryStore("contract") });
 
 contract("file", { open: () => new FileStore(folder), unsupportedNames: ["a/../b", "a//b"] });
 
+let s3: Store;
 contract("s3", {
-  open: () => openStore("s3://contract", { s3: { endpoint: origin.endpoint, forcePathStyle: true, credentials: keys(origin) } }),
-  put: (path, bytes) => origin.put("contract", path, bytes),
+  open: async () => {
+    s3 = await openStore("s3://contract", { s3: { endpoint: origin.endpoint, forcePathStyle: true, credentials: keys(origin) } });
+    return s3;
+  },
+  // Unsigned uploads are faster by far than the SDK's; their URL cannot name every key.
+  put: async (path, bytes) => {
+    if (path.includes("/many/")) await origin.put("contract", path, bytes);
+    else await s3.write!(path, Readable.from([bytes]));
+  },
 });
 
 contract("http", {

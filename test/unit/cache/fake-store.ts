@@ -83,7 +83,10 @@ export class FakeStore implements Store {
         reject(abortedError(signal!));
       };
       signal?.addEventListener("abort", onAbort, { once: true });
-      void gate.promise.then(resolve);
+      void gate.promise.then(() => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      });
     });
   }
 }

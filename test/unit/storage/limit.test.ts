@@ -1,0 +1,179 @@
+import { describe, expect, it, vi } from "vitest";
+import { Limiter, withLimits } from "../../../src/storage/limit.js";
+import { memoryStore } from "../../../src/storage/memory-store.js";
+import { type Deferred, deferred } from "../../../src/util/deferred.js";
+import { ManualClock } from "../../support/manual-clock.js";
+
+/** Starts work that ends when told to, and notes the order of starts. */
+function starter(limiter: Limiter) {
+  const started: string[] = [];
+  const ends = new Map<string, Deferred<void>>();
+  const start = (name: string, priority = 0, bytes = 0, signal?: AbortSignal): Promise<void> => {
+    const end = deferred<void>();
+    ends.set(name, end);
+    return limiter.run(priority, bytes, signal, () => {
+      started.push(name);
+      return end.promise;
+    });
+  };
+  const end = async (name: string) => {
+    ends.get(name)!.resolve();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { started, start, end };
+}
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+describe("Limiter", () => {
+  it("lets no more run than may, lower priority numbers first, first come first within one", async () => {
+    const limiter = new Limiter({ concurrency: 1 });
+    const { started, start, end } = starter(limiter);
+    for (const [name, priority] of [
+      ["a", 0],
+      ["p1", 2],
+      ["r1", 1],
+      ["p2", 2],
+      ["d1", 0],
+      ["d2", 0],
+      ["r2", 1],
+    ] as const)
+      void start(name, priority);
+    await settle();
+    expect(limiter.stats()).toEqual({ inFlight: 1, queued: 6 });
+    const order = ["a", "d1", "d2", "r1", "r2", "p1", "p2"];
+    for (const [i, name] of order.entries()) {
+      expect(started).toEqual(order.slice(0, i + 1));
+      await end(name);
+    }
+    expect(limiter.stats()).toEqual({ inFlight: 0, queued: 0 });
+  });
+
+  it("keeps one slot in eight for demand", async () => {
+    const { started, start } = starter(new Limiter({ concurrency: 16 }));
+    for (let i = 0; i < 20; i++) void start(`p${i}`, 2);
+    await settle();
+    expect(started).toHaveLength(14);
+    void start("d1");
+    void start("d2");
+    void start("d3");
+    await settle();
+    expect(started.slice(14)).toEqual(["d1", "d2"]);
+  });
+
+  it("takes the aborted out of the queue, and leaves the others", async () => {
+    const limiter = new Limiter({ concurrency: 1 });
+    const { started, start, end } = starter(limiter);
+    void start("a");
+    const controller = new AbortController();
+    const gone = start("gone", 0, 0, controller.signal);
+    void start("b");
+    controller.abort();
+    await expect(gone).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await expect(start("never", 0, 0, AbortSignal.abort())).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    expect(limiter.stats()).toEqual({ inFlight: 1, queued: 1 });
+    await end("a");
+    expect(started).toEqual(["a", "b"]);
+  });
+
+  it("gives the slot back when the work fails", async () => {
+    const limiter = new Limiter({ concurrency: 1 });
+    await expect(limiter.run(0, 0, undefined, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    expect(limiter.stats()).toEqual({ inFlight: 0, queued: 0 });
+  });
+
+  it("holds the rate of requests, and sets no timer without a queue", async () => {
+    const clock = new ManualClock();
+    const limiter = new Limiter({ requestsPerSecond: 10, clock });
+    const { started, start } = starter(limiter);
+    for (let i = 0; i < 25; i++) void start(`r${i}`);
+    await settle();
+    expect(started).toHaveLength(1);
+    await clock.advance(1000);
+    expect(started.length).toBeGreaterThanOrEqual(10);
+    expect(started.length).toBeLessThanOrEqual(12);
+    await clock.advance(2000);
+    expect(started).toHaveLength(25);
+    expect(clock.pending).toBe(0);
+  });
+
+  it("holds the rate of bytes over reads of any size, demand before prefetch", async () => {
+    const clock = new ManualClock();
+    const { started, start } = starter(new Limiter({ bandwidth: 1000, clock }));
+    void start("large", 2, 5000);
+    void start("prefetch", 2, 100);
+    void start("demand", 0, 100);
+    await settle();
+    expect(started).toEqual(["large"]);
+    await clock.advance(4800);
+    expect(started).toEqual(["large"]);
+    await clock.advance(150);
+    expect(started).toEqual(["large", "demand"]);
+    await clock.advance(150);
+    expect(started).toEqual(["large", "demand", "prefetch"]);
+  });
+
+  it("forgets its timer when the last waiter leaves", async () => {
+    const clock = new ManualClock();
+    const limiter = new Limiter({ bandwidth: 1, clock });
+    const { start } = starter(limiter);
+    void start("first", 0, 1_000_000);
+    const controller = new AbortController();
+    const waiting = start("second", 0, 1, controller.signal);
+    await settle();
+    expect(clock.pending).toBe(1);
+    controller.abort();
+    await expect(waiting).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    expect(clock.pending).toBe(0);
+  });
+
+  it.each([{ concurrency: 0 }, { requestsPerSecond: 0 }, { bandwidth: -1 }, { concurrency: Number.NaN }])("refuses %j", (limits) => {
+    expect(() => new Limiter(limits)).toThrowError(expect.objectContaining({ code: "MILLRACE_CONFIG" }));
+  });
+});
+
+describe("withLimits", () => {
+  it("gives reads their priority and bytes, and lets writes pass", async () => {
+    const limiter = new Limiter();
+    const run = vi.spyOn(limiter, "run");
+    const store = withLimits(memoryStore("limits"), limiter);
+    const object = await store.write!(
+      "k",
+      (async function* () {
+        yield new Uint8Array(10);
+      })(),
+    );
+    expect(run).not.toHaveBeenCalled();
+    await store.readInto(object, 2, [new Uint8Array(3), new Uint8Array(4)], { priority: 2 });
+    await store.stat("k");
+    for await (const { path } of store.list("")) expect(path).toBe("k");
+    expect(run.mock.calls.map(([priority, bytes]) => [priority, bytes])).toEqual([
+      [2, 7],
+      [0, 0],
+      [0, 0],
+    ]);
+    expect(limiter.stats()).toEqual({ inFlight: 0, queued: 0 });
+  });
+
+  it("ends the listing below when it is left early", async () => {
+    const returned = vi.fn();
+    const memory = memoryStore("limits-return");
+    const store = withLimits(
+      {
+        uri: "x://y",
+        stat: (path) => memory.stat(path),
+        readInto: async () => undefined,
+        async *list() {
+          try {
+            for (let i = 0; ; i++) yield { path: String(i), size: 0, etag: "", lastModified: undefined };
+          } finally {
+            returned();
+          }
+        },
+      },
+      new Limiter(),
+    );
+    for await (const _ of store.list("")) break;
+    expect(returned).toHaveBeenCalledTimes(1);
+  });
+});
