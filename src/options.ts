@@ -48,7 +48,8 @@ const duration = z.union([z.string(), z.number()]);
 const natural = z.number().int().positive();
 const fraction = z.number().gt(0).lte(1);
 
-const credentials = z.strictObject({
+// Not strict: the AWS SDK writes a note of its own into the credentials objects that it is given.
+const credentials = z.object({
   accessKeyId: z.string().min(1),
   secretAccessKey: z.string().min(1),
   sessionToken: z.string().optional(),

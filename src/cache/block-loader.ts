@@ -9,6 +9,7 @@ import { abortedError } from "../errors.js";
 import { type Admission, LRU, type Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
 import type { DiskTier } from "./disk-tier.js";
+import type { Holdings } from "./holdings.js";
 import type { MemoryTier } from "./memory-tier.js";
 import { Flight, type FlightTable, Load, type Ticket } from "./single-flight.js";
 
@@ -23,6 +24,7 @@ export interface SlotSource {
 export interface LoaderParts {
   readonly blockSize: number;
   readonly memory: MemoryTier;
+  readonly holdings: Holdings;
   readonly disk: DiskTier | undefined;
   readonly admission: Admission;
   readonly flights: FlightTable;
@@ -136,11 +138,7 @@ export class BlockLoader {
 
   /** The re-check inside the flight: a block that came to be held meanwhile is not held a second time. */
   async #place(object: ObjectVersion, block: number, length: number): Promise<Placement | undefined> {
-    return this.#held(object, block) ? undefined : this.#parts.admission.place(object, length);
-  }
-
-  #held(object: ObjectVersion, block: number): boolean {
-    return this.#parts.memory.index.get(object.id, block) !== undefined || this.#parts.disk?.has(object.id, block) === true;
+    return this.#parts.holdings.has(object.id, block) ? undefined : this.#parts.admission.place(object, length);
   }
 
   async #fetch(job: Job, wanted: readonly Wanted[], level: number): Promise<void> {
@@ -197,7 +195,7 @@ export class BlockLoader {
 
   async #hold(object: ObjectVersion, block: number, begin: number, slot: Slot, placement: Placement): Promise<void> {
     const { memory, disk, admission } = this.#parts;
-    const again = this.#held(object, block);
+    const again = this.#parts.holdings.has(object.id, block);
     admission.settle(object.rules, slot.bytes.length);
     if (placement.memory && again) memory.cancel(slot.bytes.length);
     else if (placement.memory) memory.add(object, block, begin, slot);

@@ -172,7 +172,7 @@ export class DiskDirectory {
       this.health.attempt(async () => {
         await writeFileAtomically(temp, join(this.root, path), [encodeHeader(id, block, bytes), bytes]);
         return true;
-      }),
+      }, true),
     );
     this.#writing.add(written);
     try {

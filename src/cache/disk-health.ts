@@ -23,15 +23,15 @@ export class DiskHealth {
     return this.#disabled;
   }
 
-  /** The result, or undefined where it failed. A file that is missing is no failure. */
-  async attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
+  /** The result, or undefined where it failed. A file that is missing is no failure, unless it was to be written. */
+  async attempt<T>(work: () => Promise<T>, writes = false): Promise<T | undefined> {
     if (this.#disabled !== undefined) return undefined;
     try {
       const result = await work();
       this.#errors = 0;
       return result;
     } catch (error) {
-      if (errorCode(error) === "ENOENT") return undefined;
+      if (errorCode(error) === "ENOENT" && !writes) return undefined;
       const code = this.#counters.error(error);
       if (!PASSING.has(code) && ++this.#errors === MAX_ERRORS) {
         this.#disabled = code;

@@ -3,7 +3,7 @@ import { mkdir, readdir, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MillraceError } from "../errors.js";
 import { type DirectoryParts, type DiskBlock, DiskDirectory } from "./disk-directory.js";
-import { HEADER_BYTES, hex2, LAYOUT, parseBlockName, parseMetaName } from "./disk-layout.js";
+import { HEADER_BYTES, LAYOUT, parseBlockName, parseMetaName } from "./disk-layout.js";
 import { scanFolders } from "./disk-scan.js";
 import { removeFile } from "./file-io.js";
 import { thisProcess } from "./process-identity.js";
@@ -18,8 +18,7 @@ export async function openDirectory(parts: Omit<DirectoryParts, "root" | "fsBloc
   const me = await thisProcess();
   try {
     const created = await mkdir(root, { recursive: true });
-    for (const folder of ["blocks", "meta", "tmp", "procs"])
-      await makeFolders(join(root, folder), folder === "blocks" || folder === "meta");
+    for (const folder of ["blocks", "meta", "tmp", "procs"]) await mkdir(join(root, folder), { recursive: true });
     // Only in a folder that is new is it certain that nothing is used.
     if (created !== undefined) await writeFile(join(root, "ledger.json"), '{"used":0,"grants":{}}', { flag: "wx" }).catch(() => {});
     const fsBlock = await statfs(root).then(
@@ -39,13 +38,6 @@ export async function openDirectory(parts: Omit<DirectoryParts, "root" | "fsBloc
       },
     );
   }
-}
-
-async function makeFolders(path: string, cut: boolean): Promise<void> {
-  await mkdir(path, { recursive: true });
-  if (!cut) return;
-  const present = new Set(await readdir(path));
-  for (let n = 0; n < 256; n++) if (!present.has(hex2(n))) await mkdir(join(path, hex2(n)), { recursive: true });
 }
 
 /** Counts what earlier processes left and removes the temporary files of those that died. Ends early, without an error, once aborted. */

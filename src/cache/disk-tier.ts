@@ -86,6 +86,11 @@ export class DiskTier {
     return this.#sum((directory) => directory.index.heldBy(mount));
   }
 
+  /** Bytes of data held. */
+  get bytes(): number {
+    return this.#sum((directory) => directory.index.bytes);
+  }
+
   /** Bytes of the object held. */
   heldBytes(objectId: string): number {
     return this.#sum((directory) => {

@@ -1,5 +1,7 @@
 /** The few file operations of the disk tier, on callbacks: fs/promises costs some 40 % more CPU a call for its FileHandles. */
 import { close, open, readv, rename, unlink, writev } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
 
 /** Fills the targets from the start of the file; resolves to the bytes read, fewer where the file is shorter. */
 export async function readFileInto(path: string, targets: readonly Uint8Array[]): Promise<number> {
@@ -33,10 +35,21 @@ export async function writeFileAtomically(temp: string, path: string, parts: rea
     } finally {
       await call<void>((done) => close(fd, done));
     }
-    await call<void>((done) => rename(temp, path, done));
+    await renameInto(temp, path);
   } catch (error) {
     await removeFile(temp).catch(() => false);
     throw error;
+  }
+}
+
+/** The folder is made when its first file comes: a cache directory has 512, most of them of no use to a small cache. */
+async function renameInto(temp: string, path: string): Promise<void> {
+  try {
+    await call<void>((done) => rename(temp, path, done));
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+    await mkdir(dirname(path), { recursive: true });
+    await call<void>((done) => rename(temp, path, done));
   }
 }
 

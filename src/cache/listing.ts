@@ -1,6 +1,5 @@
 import { throwIfAborted } from "../errors.js";
 import type { Store, StoredObject } from "../storage/store.js";
-import { deferred } from "../util/deferred.js";
 
 /** Rough memory of one object's facts: the object, its strings' headers, a Date. */
 const OBJECT_BYTES = 160;
@@ -52,8 +51,8 @@ export class Listing {
   async *read(signal: AbortSignal | undefined): AsyncGenerator<StoredObject> {
     const reader = { position: 0 };
     this.#readers.add(reader);
-    const aborted = deferred<void>();
-    const onAbort = (): void => aborted.resolve();
+    let wake = (): void => {};
+    const onAbort = (): void => wake();
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
       for (;;) {
@@ -63,7 +62,11 @@ export class Listing {
           reader.position++;
           yield object;
         } else if (this.#ended) return;
-        else await Promise.race([this.#advance(), aborted.promise]);
+        else
+          await new Promise<void>((resolve, reject) => {
+            wake = resolve;
+            this.#advance().then(resolve, reject);
+          });
       }
     } finally {
       signal?.removeEventListener("abort", onAbort);

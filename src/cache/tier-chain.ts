@@ -8,6 +8,7 @@ import { Admission, References } from "./admission.js";
 import { BlockLoader, type SlotSource } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
 import { type CacheLog, type DiskDirectoryOptions, DiskTier } from "./disk-tier.js";
+import { Holdings } from "./holdings.js";
 import { MemoryTier } from "./memory-tier.js";
 import { OriginSource } from "./origin-source.js";
 import { FlightTable, Ticket } from "./single-flight.js";
@@ -30,7 +31,6 @@ export interface BlockCacheOptions {
 /** Priority, signal and account of one acquire. */
 export type AcquireDemand = Pick<Demand, "priority" | "signal" | "served">;
 
-/** Calls in which the bytes served by each tier are added up. */
 const TIERS = ["memory", "disk", "peer", "origin"] as const;
 
 export class BlockCache {
@@ -39,6 +39,7 @@ export class BlockCache {
   readonly #memory: MemoryTier;
   readonly #disk: DiskTier | undefined;
   readonly #references: References;
+  readonly #holdings: Holdings;
   readonly #flights = new FlightTable();
   readonly #loader: BlockLoader;
   readonly #counters = new CacheCounters();
@@ -50,7 +51,9 @@ export class BlockCache {
     this.#references = references;
     this.#disk = disk;
     this.#memory = new MemoryTier(options.memoryBytes, slab, references, { evicted: () => this.#counters.memoryEvictions++ });
+    this.#holdings = new Holdings(this.#memory, disk);
     this.#loader = new BlockLoader({
+      holdings: this.#holdings,
       blockSize: options.blockSize,
       memory: this.#memory,
       disk,
@@ -78,11 +81,11 @@ export class BlockCache {
 
   /** A dataset uses the object: under `pin` its blocks are not evicted until `unrefer` was called as often. */
   refer(objectId: string): void {
-    if (this.#references.add(objectId)) this.#requeue(objectId);
+    if (this.#references.add(objectId)) this.#holdings.requeue(objectId);
   }
 
   unrefer(objectId: string): void {
-    if (this.#references.remove(objectId)) this.#requeue(objectId);
+    if (this.#references.remove(objectId)) this.#holdings.requeue(objectId);
   }
 
   /**
@@ -112,31 +115,25 @@ export class BlockCache {
 
   /** Bytes of the object that memory or the disks hold, each counted once. */
   cachedBytes(object: ObjectVersion): number {
-    return this.#heldBytes(object.id);
+    return this.#holdings.bytesOf(object.id);
   }
 
   /** Drops the blocks of these objects; resolves to the bytes of data freed. What is being fetched meanwhile may come to be held. */
   async evict(objectIds: Iterable<string> | ((objectId: string) => boolean)): Promise<number> {
-    const held = new Set([...this.#memory.index.objectIds(), ...(this.#disk?.objectIds() ?? [])]);
+    const held = this.#holdings.objectIds();
     const chosen = typeof objectIds === "function" ? [...held].filter(objectIds) : [...new Set(objectIds)].filter((id) => held.has(id));
     let freed = 0;
-    for (const id of chosen) {
-      freed += this.#heldBytes(id);
-      for (const block of [...(this.#memory.index.blocks(id)?.values() ?? [])]) this.#memory.drop(block);
-      await this.#disk?.removeObject(id);
-    }
+    for (const id of chosen) freed += await this.#holdings.drop(id);
     return freed;
   }
 
   stats(): CacheStats {
-    let admitted = this.#memory.index.bytes + (this.#disk?.stats().heldBytes ?? 0);
-    if (this.#disk !== undefined) admitted -= this.#doubleBytes();
     return {
       ...this.#counters,
       memoryHeldBytes: this.#memory.index.bytes,
       memoryChargedBytes: this.#memory.charged,
       memoryCapacityBytes: this.#memory.capacity,
-      admittedBytes: admitted,
+      admittedBytes: this.#holdings.bytes(),
       slab: this.slab.stats(),
       disk: this.#disk?.stats() ?? DiskTier.none(),
     };
@@ -232,24 +229,6 @@ export class BlockCache {
       this.#counters[`${tier}Bytes`] += bytes[tier];
       if (bytes[tier] > 0) demand.served?.(tier, bytes[tier], 0);
     }
-  }
-
-  #heldBytes(id: string): number {
-    let bytes = this.#disk?.heldBytes(id) ?? 0;
-    for (const [block, held] of this.#memory.index.blocks(id) ?? []) if (this.#disk?.has(id, block) !== true) bytes += held.length;
-    return bytes;
-  }
-
-  #doubleBytes(): number {
-    let bytes = 0;
-    for (const id of this.#memory.index.objectIds())
-      for (const [block, held] of this.#memory.index.blocks(id)!) if (this.#disk?.has(id, block)) bytes += held.length;
-    return bytes;
-  }
-
-  #requeue(objectId: string): void {
-    this.#memory.index.requeue(objectId);
-    this.#disk?.requeue(objectId);
   }
 }
 

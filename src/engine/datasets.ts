@@ -12,6 +12,7 @@ import { Manifest } from "../formats/manifest.js";
 import { checkFields } from "../loader/fit.js";
 import type { OpenDataset } from "../loader/protocol.js";
 import { buildRows, type Rows, type RowsStep } from "../loader/rows.js";
+import { formatBytes } from "../util/byte-size.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import type { CallContext } from "./rpc.js";
@@ -53,6 +54,7 @@ export async function openDataset(
   const { format, shards } = chooseShards(found, ({ stored }) => stored.path, request.format);
   const object = (shard: number) => objectVersion(shards[shard]!.place.store, shards[shard]!.stored, shards[shard]!.place.rules);
   for (let shard = 0; shard < shards.length; shard++) opener.cache.refer(object(shard).id);
+  if (format.wholeObjects === true) checkSizes(shards, opener.maxRecordBytes);
   const indexes =
     format.wholeObjects === true ? undefined : await indexAll(opener, request, format, shards, sidecarFinder(opener, found), context);
   const manifest = Manifest.build({
@@ -65,6 +67,18 @@ export async function openDataset(
     throw new MillraceError("MILLRACE_FORMAT", `${name}: the dataset is empty: ${shards.length} shards hold no record`);
   const dataset = { name, manifest, format, object, rows: (steps: readonly RowsStep[]) => buildRows(manifest, steps) };
   return { ...dataset, fields: await probe(dataset, request.fields, context.signal) };
+}
+
+/** Whole objects are not indexed: their size is known without. */
+function checkSizes(shards: readonly FoundObject[], maxRecordBytes: number): void {
+  const long = shards.find(({ stored }) => stored.size > maxRecordBytes);
+  if (long === undefined) return;
+  const { place, stored } = long;
+  throw new MillraceError(
+    "MILLRACE_CORRUPT",
+    `${place.publicPath(stored.path)}: ${formatBytes(stored.size)} in one sample is more than limits.maxRecordBytes (${formatBytes(maxRecordBytes)})`,
+    { uri: `${place.store.uri}/${stored.path}` },
+  );
 }
 
 async function indexAll(
@@ -103,6 +117,7 @@ async function indexAll(
               { uri: object.uri, offset: index.damage.offset, records: index.begins.length },
               `${object.uri}: ${index.damage.message}; the records after byte ${index.damage.offset} are left out`,
             );
+          if (index.note !== undefined) opener.warn({ uri: object.uri }, `${object.uri}: ${index.note}`);
           meter.did(1, object.size);
           return index;
         }),

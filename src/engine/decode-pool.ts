@@ -139,6 +139,7 @@ export class DecodePool {
   }
 
   async #spawn(): Promise<void> {
+    if (this.#closed !== undefined) throw closedError();
     const thread = new DecodeThread(this.#setup);
     this.#threads.add(thread);
     try {

@@ -4,7 +4,7 @@
  */
 
 export const TAR_BLOCK = 512;
-/** Names and PAX records are short; a longer one is damage, and would be read whole. */
+/** All extended headers of one member: names and PAX records are short; more is damage, and would be read whole. */
 const MAX_EXTENSION_BYTES = 2 ** 20;
 
 /** Thrown for bytes that are no tar header; never leaves the formats. */
@@ -41,8 +41,8 @@ export function readMember(bytes: Uint8Array, at: number): TarMember | "end" | n
         size: carries ? (size ?? header.size) : 0,
       };
     }
-    if (header.size > MAX_EXTENSION_BYTES) throw new TarError(`an extended header of ${header.size} bytes`);
     const dataEnd = dataBegin + header.size;
+    if (dataEnd - at > MAX_EXTENSION_BYTES) throw new TarError(`extended headers of ${dataEnd - at} bytes`);
     if (dataEnd > bytes.length) return dataEnd - at;
     if (header.type === "L") name = text(bytes, dataBegin, dataEnd);
     else if (header.type !== "K") {

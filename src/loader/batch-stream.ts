@@ -28,6 +28,7 @@ export class BatchStream {
   readonly ended: Promise<void>;
   #waiting: Deferred<void> | undefined;
   #over = false;
+  #ending = false;
   #failure: unknown;
   #creditGrown = false;
 
@@ -49,7 +50,10 @@ export class BatchStream {
     });
     // Its end is a matter of moments now, and whoever waits for it must not be alone in the process.
     call.then(
-      () => port1.ref(),
+      () => {
+        this.#ending = true;
+        port1.ref();
+      },
       () => port1.close(),
     );
   }
@@ -87,7 +91,7 @@ export class BatchStream {
     signal?.addEventListener("abort", abort, { once: true });
     this.#port.ref();
     await this.#waiting.promise;
-    this.#port.unref();
+    if (!this.#ending) this.#port.unref();
     signal?.removeEventListener("abort", abort);
     this.#waiting = undefined;
   }

@@ -23,7 +23,7 @@ function sizes(manifest: Manifest, rows: Rows): Sizes {
 
 /** Compressed shards are read whole: each is a chunk. Where the rows do not ascend there is no such thing, and chunks are of equal count. */
 function shardChunks(manifest: Manifest, rows: Rows): { raggedStarts: Float64Array; raggedMaxBytes: number } | undefined {
-  if (rows.rank === undefined || !manifest.compressed(0)) return undefined;
+  if (rows.rank === undefined || !anyCompressed(manifest)) return undefined;
   const starts: number[] = [0];
   let raggedMaxBytes = 0;
   for (let shard = 0; shard < manifest.shardCount; shard++) {
@@ -32,6 +32,11 @@ function shardChunks(manifest: Manifest, rows: Rows): { raggedStarts: Float64Arr
     if (end > starts.at(-1)!) starts.push(end);
   }
   return { raggedStarts: Float64Array.from(starts), raggedMaxBytes };
+}
+
+function anyCompressed(manifest: Manifest): boolean {
+  for (let shard = 0; shard < manifest.shardCount; shard++) if (manifest.compressed(shard)) return true;
+  return false;
 }
 
 /** The order of a view under a loader's options. Throws MILLRACE_CONFIG where the windows do not fit their memory. */

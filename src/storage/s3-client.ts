@@ -18,11 +18,16 @@ interface Place {
   readonly region: string;
 }
 
+type Sdk = typeof import("@aws-sdk/client-s3");
+
 /** One call of the SDK, to be made with these options. */
 export type SdkCall<T> = (client: S3, options: { readonly abortSignal?: AbortSignal }) => Promise<T>;
 
 /** What a server that is not AWS gets signed where no region is set: what most of them expect. */
 const DEFAULT_REGION = "us-east-1";
+
+/** For clients that sign nothing: the SDK wants some. */
+const NO_CREDENTIALS = { accessKeyId: "anonymous", secretAccessKey: "-" };
 
 /** What a signed request was signed with. */
 export interface Signed {
@@ -121,7 +126,7 @@ function clientConfig(options: S3Options, timeouts: HttpTimeouts, own: Credentia
     ...(region !== undefined && { region }),
     ...(forcePathStyle !== undefined && { forcePathStyle }),
     ...(own && { credentials: async () => sdkCredentials(await own.get()) }),
-    ...(anonymous && { credentials: { accessKeyId: "anonymous", secretAccessKey: "-" }, signer: { sign: async (request) => request } }),
+    ...(anonymous && { credentials: NO_CREDENTIALS, signer: { sign: async (request) => request } }),
     maxAttempts: 1,
     // Servers other than AWS refuse or ignore the SDK's newer trailing checksums.
     requestChecksumCalculation: "WHEN_REQUIRED",
@@ -143,21 +148,36 @@ function sdkCredentials({ accessKeyId, secretAccessKey, sessionToken, expiration
   return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }), ...(expiration && { expiration }) };
 }
 
-/** Lets the SDK build a GET, and takes the address from it before it is sent: so both always ask the same server. */
-async function locate(sdk: typeof import("@aws-sdk/client-s3"), client: S3, bucket: string, region: string | undefined): Promise<Place> {
+/** The place of a bucket by a client that is thrown away, so that nobody is asked for credentials. */
+async function locate(sdk: Sdk, config: S3ClientConfig, bucket: string): Promise<Place> {
+  const probe = new sdk.S3({ ...config, credentials: NO_CREDENTIALS });
+  const region = await probe.config.region().catch(() => undefined);
+  probe.destroy();
+  const client = new sdk.S3({ ...config, credentials: NO_CREDENTIALS, region: region ?? DEFAULT_REGION });
+  try {
+    const { protocol, hostname, port, path } = await builtRequest(sdk, client, bucket);
+    if (region === undefined && hostname.endsWith(".amazonaws.com")) throw new Error("no region: set s3.region or AWS_REGION");
+    const host = port === undefined ? hostname : `${hostname}:${port}`;
+    return { origin: `${protocol}//${host}`, host, base: path.slice(0, -1), region: region ?? DEFAULT_REGION };
+  } catch (error) {
+    const message = `s3://${bucket}: ${(error as Error).message}; check the bucket's name and s3.endpoint`;
+    throw new MillraceError("MILLRACE_CONFIG", message, { cause: error });
+  } finally {
+    client.destroy();
+  }
+}
+
+/** Lets the SDK build the GET of the key "k", and takes it before it is sent: so its requests and ours always go to the same server. */
+async function builtRequest(sdk: Sdk, client: S3, bucket: string): Promise<{ protocol: string; hostname: string; port?: number; path: string }> {
   const command = new sdk.GetObjectCommand({ Bucket: bucket, Key: "k" });
-  let built: { protocol: string; hostname: string; port?: number; path: string } | undefined;
+  let built: unknown;
   command.middlewareStack.add(
     () => async (args) => {
-      built = args.request as NonNullable<typeof built>;
+      built = args.request;
       return { response: {}, output: { $metadata: {} } };
     },
     { step: "build", priority: "high" },
   );
   await client.send(command);
-  const { protocol, hostname, port, path } = built!;
-  if (region === undefined && hostname.endsWith(".amazonaws.com"))
-    throw new MillraceError("MILLRACE_CONFIG", `s3://${bucket}: no region: set s3.region or AWS_REGION`);
-  const host = port === undefined ? hostname : `${hostname}:${port}`;
-  return { origin: `${protocol}//${host}`, host, base: path.slice(0, -1), region: region ?? DEFAULT_REGION };
+  return built as { protocol: string; hostname: string; port?: number; path: string };
 }

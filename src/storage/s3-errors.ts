@@ -72,8 +72,10 @@ export function isExpired({ code, status }: S3Failure): boolean {
   return EXPIRED.has(code) || (code === "" && status === 400);
 }
 
-export function isSkewed({ code }: S3Failure): boolean {
-  return code === "RequestTimeTooSkewed";
+/** True where the server's clock is too far from ours for signatures. HEAD says only 403, and its Date. S3 allows 15 minutes, others 5. */
+export function isSkewed({ code, status, headers }: S3Failure): boolean {
+  if (code !== "") return code === "RequestTimeTooSkewed";
+  return status === 403 && Math.abs(Date.parse(header(headers, "date") ?? "") - Date.now()) > 5 * 60_000;
 }
 
 /** The MillraceError of an answer. */

@@ -58,7 +58,9 @@ async function putParts(upload: S3Upload, first: Buffer, rest: AsyncIterable<Buf
     const parts = await session.finish();
     const complete = { ...target, UploadId: created.UploadId, MultipartUpload: { Parts: parts } };
     const { ETag } = await send(upload, (client, o) => client.completeMultipartUpload(complete, o), options.signal);
-    return stored(upload, session.bytes, ETag);
+    // Ceph leaves it empty here: then the object itself is asked.
+    const etag = ETag || (await send(upload, (client, o) => client.headObject(target, o), options.signal)).ETag;
+    return stored(upload, session.bytes, etag);
   } catch (error) {
     await session.cancel();
     throw error;

@@ -157,6 +157,7 @@ describe("files of others", () => {
     const mine = ["notes.txt", "millrace-v1/blocks/00/README", "millrace-v1/tmp/scratch", "millrace-v1/meta/11/x"].map((name) =>
       join(path, name),
     );
+    for (const folder of ["blocks/00", "meta/11"]) await mkdir(join(root, folder), { recursive: true });
     for (const name of mine) await writeFile(name, "mine");
     const alive = (await readdir(join(root, "procs")))[0]!;
     await writeFile(join(root, "tmp", `${alive}-77`), "being written");

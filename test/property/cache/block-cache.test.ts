@@ -8,7 +8,6 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
-import { slotCost } from "../../../src/blocks/slab.js";
 import { BlockCache, type SpanLease } from "../../../src/cache/tier-chain.js";
 import { isMillraceError, MillraceError } from "../../../src/errors.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "../../unit/cache/fake-store.js";
@@ -25,7 +24,11 @@ type Step =
       readonly abort: boolean;
       readonly hold: boolean;
     }
-  | { readonly do: "release" | "wait" | "fail" }
+  | { readonly do: "release" }
+  | { readonly do: "wait" }
+  | { readonly do: "fail" }
+  | { readonly do: "shut" }
+  | { readonly do: "open" }
   | { readonly do: "evict" | "refer" | "unrefer" | "put"; readonly object: number };
 
 const object = fc.nat(SIZES.length * 2 - 1);
@@ -42,7 +45,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       hold: fc.boolean(),
     }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom("release" as const, "wait" as const, "fail" as const) }) },
+  { weight: 3, arbitrary: fc.constantFrom<Step>({ do: "release" }, { do: "wait" }, { do: "fail" }, { do: "shut" }, { do: "open" }) },
   {
     weight: 2,
     arbitrary: fc.record({ do: fc.constantFrom("evict" as const, "refer" as const, "unrefer" as const, "put" as const), object }),
@@ -66,6 +69,8 @@ class Run {
     else if (step.do === "release") this.#held.pop()?.release();
     else if (step.do === "wait") await new Promise((resolve) => setImmediate(resolve));
     else if (step.do === "fail") this.store.failures.push(new MillraceError("MILLRACE_UNAVAILABLE", "later"));
+    // While it is shut reads are on their way, so that aborts and joins find them there.
+    else if (step.do === "shut" || step.do === "open") this.store[step.do]();
     else await this.#change(step.do, this.objects[step.object]!);
     expect(this.cache.slab.stats().tierBytes).toBeLessThanOrEqual(this.cache.stats().memoryCapacityBytes);
     expect(this.cache.stats().disk.chargedBytes).toBeLessThanOrEqual(this.cache.stats().disk.capacityBytes);
@@ -99,6 +104,7 @@ class Run {
   }
 
   async end(): Promise<void> {
+    this.store.open();
     await Promise.all(this.#pending);
     for (const span of this.#held) span.release();
     // A fetch whose callers left may still be ending.
@@ -139,13 +145,13 @@ async function check(steps: readonly Step[], memoryBlocks: number, diskBlocks: n
 describe("BlockCache", () => {
   it("keeps its word in memory, whatever is asked of it", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.constantFrom(0, 1, 5, 64), (steps, memory) => check(steps, memory, 0)),
+      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), fc.constantFrom(0, 1, 5, 64), (steps, memory) => check(steps, memory, 0)),
       { numRuns: 60 },
     );
   });
 
   it("keeps its word with a disk", async () => {
-    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.constantFrom(0, 3), fc.constantFrom(2, 8, 40), check), {
+    await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40, size: "max" }), fc.constantFrom(0, 3), fc.constantFrom(2, 8, 40), check), {
       numRuns: 12,
     });
   });
@@ -153,7 +159,7 @@ describe("BlockCache", () => {
   it("fetches each missing block once, however many ask at the same time", async () => {
     const range = fc.tuple(fraction, fraction);
     await fc.assert(
-      fc.asyncProperty(fc.array(range, { minLength: 1, maxLength: 20 }), async (ranges) => {
+      fc.asyncProperty(fc.array(range, { minLength: 1, maxLength: 20, size: "max" }), async (ranges) => {
         const cache = await BlockCache.open({ memoryBytes: 64 * BLOCK, disk: [], blockSize: BLOCK });
         const store = new FakeStore();
         const target = store.object("a", 9 * BLOCK + 3);

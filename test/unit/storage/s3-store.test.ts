@@ -1,0 +1,291 @@
+import { execFileSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import type { S3Credentials, S3Options } from "../../../src/api.js";
+import { S3Store } from "../../../src/storage/s3-store.js";
+import type { Store } from "../../../src/storage/store.js";
+import { type Origin, startOrigin } from "../../support/origin/index.js";
+import { rawServer, response } from "../../support/raw-server.js";
+import { keys } from "../../support/s3-keys.js";
+
+let origin: Origin;
+const stores: Store[] = [];
+beforeAll(async () => {
+  origin = await startOrigin({ buckets: ["b", "empty"], anonymousRead: true });
+  await origin.put(
+    "b",
+    "k",
+    Uint8Array.from({ length: 1000 }, (_, i) => i % 251),
+  );
+});
+beforeEach(async () => {
+  await origin.shape({});
+  await origin.clearFaults();
+  await origin.reset();
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  for (const store of stores.splice(0)) await store.close?.();
+});
+afterAll(() => origin?.close());
+
+async function open(s3: S3Options = {}, bucket = "b"): Promise<S3Store> {
+  const all = { endpoint: origin.endpoint, forcePathStyle: true, credentials: keys(origin), ...s3 };
+  const store = await S3Store.open(bucket, {
+    s3: all,
+    timeouts: { connectMs: 1000, headMs: 1000, stallMs: 500 },
+    retry: { baseMs: 1, capMs: 2 },
+  });
+  stores.push(store);
+  return store;
+}
+
+async function* parts(count: number, bytes: number) {
+  for (let i = 0; i < count; i++) yield new Uint8Array(bytes).fill(i + 1);
+}
+
+describe("S3Store: place", () => {
+  it("is part of the identity where it is not AWS", async () => {
+    const host = new URL(origin.endpoint).host;
+    expect((await open()).uri).toBe(`s3://b@${host}`);
+    expect((await open({ forcePathStyle: false, endpoint: "https://store.example" })).uri).toBe("s3://b@store.example");
+    expect((await open({ endpoint: undefined, region: "eu-west-1" })).uri).toBe("s3://b");
+  });
+
+  it("comes from the environment where no option says it", async () => {
+    vi.stubEnv("AWS_ENDPOINT_URL_S3", origin.endpoint);
+    vi.stubEnv("AWS_ACCESS_KEY_ID", origin.credentials.accessKeyId);
+    vi.stubEnv("AWS_SECRET_ACCESS_KEY", origin.credentials.secretAccessKey);
+    const store = await open({ endpoint: undefined, credentials: undefined });
+    const object = await store.stat("k");
+    const target = new Uint8Array(3);
+    await store.readInto(object, 1, [target]);
+    expect([...target]).toEqual([1, 2, 3]);
+  });
+
+  it("is MILLRACE_CONFIG without a region on AWS, and with a bad endpoint or bucket", async () => {
+    vi.stubEnv("AWS_REGION", "");
+    vi.stubEnv("AWS_DEFAULT_REGION", "");
+    await expect(open({ endpoint: undefined })).rejects.toMatchObject({
+      code: "MILLRACE_CONFIG",
+      message: expect.stringContaining("s3.region"),
+    });
+    await expect(open({ endpoint: "not a url" })).rejects.toMatchObject({ code: "MILLRACE_CONFIG" });
+  });
+
+  it("says which region is meant where the signature is for another", async () => {
+    const store = await open({ region: "eu-west-1" });
+    const object = { path: "k", size: 1000, etag: '"x"', lastModified: undefined };
+    await expect(store.readInto(object, 0, [new Uint8Array(1)])).rejects.toMatchObject({
+      code: "MILLRACE_CONFIG",
+      message: expect.stringContaining("us-east-1"),
+    });
+  });
+});
+
+describe("S3Store: what is missing or forbidden", () => {
+  it("tells a missing bucket from a missing key", async () => {
+    const store = await open();
+    await expect(store.stat("nothing")).rejects.toMatchObject({
+      code: "MILLRACE_NOT_FOUND",
+      message: expect.stringContaining("no such key"),
+    });
+    const absent = await open({}, "absent");
+    const message = expect.stringContaining("no such bucket");
+    await expect(absent.stat("k")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND", message });
+    await expect(absent.list("")[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND", message });
+    await expect(absent.write("k", parts(1, 1))).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND", message });
+    await expect(store.stat("")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  });
+
+  it("looks at the bucket only once", async () => {
+    const store = await open();
+    for (let i = 0; i < 3; i++) await expect(store.stat(`nothing${i}`)).rejects.toThrow();
+    const { kinds } = await origin.stats();
+    expect(kinds.head).toBe(3);
+    expect(kinds.bucket).toBe(1);
+  });
+
+  it("is MILLRACE_PERMISSION for wrong keys, and for what is denied", async () => {
+    const wrong = await open({ credentials: { accessKeyId: "x", secretAccessKey: "y" } });
+    await expect(wrong.stat("k")).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+    await origin.shape({ deny: ["b/k"] });
+    const store = await open();
+    const object = { path: "k", size: 1000, etag: '"x"', lastModified: undefined };
+    await expect(store.readInto(object, 0, [new Uint8Array(1)])).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+  });
+
+  it("needs no keys where it is anonymous", async () => {
+    const store = await open({ anonymous: true, credentials: undefined });
+    const object = await store.stat("k");
+    await store.readInto(object, 0, [new Uint8Array(10)]);
+    for await (const { path } of store.list("")) expect(path).toBeTypeOf("string");
+    await expect(store.write("no", parts(1, 1))).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+  });
+});
+
+describe("S3Store: credentials", () => {
+  const asking = () => {
+    const given: S3Credentials[] = [];
+    const ask = async () => {
+      given.push(keys({ credentials: await origin.issue(3_600_000) }));
+      return given.at(-1)!;
+    };
+    return { given, ask };
+  };
+
+  it("asks for new ones once when they are refused as expired, for reads, stats, lists and writes", async () => {
+    const { given, ask } = asking();
+    const store = await open({ credentials: ask });
+    const object = await store.stat("k");
+    const uses = [
+      () => store.readInto(object, 0, [new Uint8Array(10)]),
+      () => store.stat("k"),
+      () => store.list("")[Symbol.asyncIterator]().next(),
+      () => store.write("w", parts(1, 1)),
+      () => Promise.all(Array.from({ length: 8 }, () => store.readInto(object, 0, [new Uint8Array(10)]))),
+    ];
+    for (const [i, use] of uses.entries()) {
+      await origin.expireTokens();
+      await use();
+      expect(given).toHaveLength(i + 2);
+    }
+  });
+
+  it("says so where the new ones are no better", async () => {
+    const stale = keys({ credentials: await origin.issue() });
+    const store = await open({ credentials: async () => ({ ...stale, expiration: undefined }) });
+    const object = await store.stat("k");
+    await origin.expireTokens();
+    await expect(store.readInto(object, 0, [new Uint8Array(1)])).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+  });
+
+  it("signs with the server's time where this machine's is wrong", async () => {
+    const store = await open();
+    const object = await store.stat("k");
+    await origin.shape({ clockOffsetMs: 3_600_000 });
+    await store.readInto(object, 0, [new Uint8Array(10)]);
+    await store.stat("k");
+    await origin.reset();
+    await store.readInto(object, 0, [new Uint8Array(10)]);
+    expect((await origin.stats()).requests).toBe(1);
+  });
+
+  it("is MILLRACE_CONFIG where the function fails", async () => {
+    const store = await open({ credentials: () => Promise.reject(new Error("vault is sealed")) });
+    await expect(store.stat("k")).rejects.toMatchObject({ code: "MILLRACE_CONFIG", message: expect.stringContaining("vault is sealed") });
+  });
+});
+
+describe("S3Store: requests", () => {
+  it("reads with one GET each, of exactly the range", async () => {
+    const store = await open();
+    const object = await store.stat("k");
+    await origin.reset();
+    await store.readInto(object, 100, [new Uint8Array(50), new Uint8Array(7)]);
+    await store.readInto(object, 5, []);
+    const { requests, ranges, bytesSent } = await origin.stats();
+    expect({ requests, ranges, bytesSent }).toEqual({ requests: 1, ranges: [{ key: "b/k", begin: 100, end: 157 }], bytesSent: 57 });
+  });
+
+  it("lists nothing of an empty bucket with one request", async () => {
+    const store = await open({}, "empty");
+    expect((await store.list("")[Symbol.asyncIterator]().next()).done).toBe(true);
+    expect((await origin.stats()).kinds.list).toBe(1);
+  });
+
+  it("does not go on with a listing whose pages do not", async () => {
+    const body = "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>";
+    const server = await rawServer((socket) => socket.write(response(200, { "content-length": body.length }, body)));
+    const store = await open({ endpoint: server.url });
+    await expect(store.list("")[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "MILLRACE_UNAVAILABLE" });
+    expect(server.requests).toHaveLength(2);
+    await server.close();
+  });
+
+  it("a silent server is MILLRACE_TIMEOUT for control calls too", async () => {
+    const server = await rawServer(() => undefined);
+    const store = await open({ endpoint: server.url });
+    await expect(store.stat("k")).rejects.toMatchObject({ code: "MILLRACE_TIMEOUT" });
+    await expect(store.stat("k", { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await server.close();
+  });
+
+  it("maps a fault of each kind", async () => {
+    const store = await open();
+    const object = await store.stat("k");
+    const read = () => store.readInto(object, 0, [new Uint8Array(1000)]);
+    const faults = [
+      ["SlowDown", "MILLRACE_UNAVAILABLE"],
+      ["InternalError", "MILLRACE_UNAVAILABLE"],
+      ["reset", "MILLRACE_UNAVAILABLE"],
+      ["truncate", "MILLRACE_UNAVAILABLE"],
+      ["hang", "MILLRACE_TIMEOUT"],
+      ["stall", "MILLRACE_TIMEOUT"],
+      ["AccessDenied", "MILLRACE_PERMISSION"],
+      ["PreconditionFailed", "MILLRACE_CHANGED"],
+    ] as const;
+    for (const [fault, code] of faults) {
+      await origin.failNext(1, fault);
+      await expect(read(), fault).rejects.toMatchObject({ code });
+    }
+    await read();
+  });
+});
+
+describe("S3Store: writes", () => {
+  it("puts small objects whole, and large ones in parts", async () => {
+    const store = await open();
+    expect(await store.write("small", parts(3, 1000))).toMatchObject({ path: "small", size: 3000 });
+    expect((await origin.stats()).kinds).toMatchObject({ put: 1, multipart: 0 });
+    await origin.reset();
+    await store.write("large", parts(17, 2 ** 20));
+    // Create, three parts, complete.
+    expect((await origin.stats()).kinds).toMatchObject({ put: 0, multipart: 5 });
+    await origin.reset();
+    await store.write("one part", parts(8, 2 ** 20));
+    expect((await origin.stats()).kinds).toMatchObject({ multipart: 3 });
+  });
+
+  it("sends a failed request of an upload again, from memory", async () => {
+    const store = await open();
+    await origin.failNext(2, "SlowDown");
+    await store.write("retried", parts(1, 10));
+    await origin.failNext(3, "InternalError", { kind: "multipart" });
+    const { etag } = await store.write("retried-parts", parts(20, 2 ** 20));
+    expect(await store.stat("retried-parts")).toMatchObject({ size: 20 * 2 ** 20, etag });
+    const target = new Uint8Array(20);
+    for (let i = 0; i < 20; i++) await store.readInto(await store.stat("retried-parts"), i * 2 ** 20, [target.subarray(i, i + 1)]);
+    expect([...target]).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  });
+
+  it("takes the parts back when the upload fails", async () => {
+    const store = await open();
+    await origin.failNext(1, "AccessDenied", { kind: "multipart" });
+    await expect(store.write("denied", parts(10, 2 ** 20))).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+    const failing = async function* () {
+      yield* parts(20, 2 ** 20);
+      throw new Error("the source failed");
+    };
+    await origin.reset();
+    await expect(store.write("failed", failing())).rejects.toThrow("the source failed");
+    const { kinds } = await origin.stats();
+    // Create and two parts; then the abort, a DELETE.
+    expect(kinds.multipart + kinds.delete).toBe(4);
+    await expect(store.stat("failed")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  });
+});
+
+it("loads the SDK when it is opened, and not before", () => {
+  const script = `
+    const { openStore } = await import(${JSON.stringify(new URL("../../../src/storage/open-store.ts", import.meta.url).href)});
+    const { Module } = await import("node:module");
+    const loaded = () => Object.keys(Module._cache).some((file) => file.includes("@aws-sdk"));
+    for (const uri of ["file:///x", "https://h/x", "memory://x"]) await openStore(uri);
+    const before = loaded();
+    await openStore("s3://b", { s3: { region: "us-east-1" } });
+    console.log(before, loaded());`;
+  const tsx = createRequire(import.meta.url).resolve("tsx");
+  const out = execFileSync(process.execPath, ["--no-warnings", "--import", tsx, "--input-type=module", "-e", script], { encoding: "utf8" });
+  expect(out.trim()).toBe("false true");
+});
