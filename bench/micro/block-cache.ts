@@ -34,6 +34,7 @@ cache.refer(object.id);
 const hit = (begin: number, end: number) => async () => (await cache.acquire(object, begin, end, { priority: 0 })).release();
 const streaming = await BlockCache.open({ memoryBytes: 0, disk: [], blockSize: MIB });
 const miss = async (): Promise<void> => (await streaming.acquire(object, 0, 8 * MIB, { priority: 0 })).release();
+const missSmall = async (): Promise<void> => (await streaming.acquire(object, 5_000, 115_000, { priority: 0 })).release();
 const slab = new Slab();
 const full = new Slab();
 for (let i = 0; i < 4_096; i++) full.allocate(MIB);
@@ -42,6 +43,7 @@ console.table({
   "hit, 8 MiB of 8 blocks": { ns: await time(20_000, hit(0, 8 * MIB)) },
   "hit, 8 MiB across 9 blocks": { ns: await time(20_000, hit(500, 8 * MIB + 500)) },
   "miss, 8 MiB streamed, store at no cost": { ns: await time(5_000, miss) },
+  "miss, 110 KB streamed, store at no cost": { ns: await time(5_000, missSmall) },
   "slot of 1 MiB": { ns: await time(50_000, () => slab.allocate(MIB).release()) },
   "slot of 1 MiB beside 4 GiB taken": { ns: await time(50_000, () => full.allocate(MIB).release()) },
 });

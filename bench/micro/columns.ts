@@ -14,7 +14,7 @@ const slab = new Uint8Array(new SharedArrayBuffer(ROWS * RECORD_BYTES)).fill(7);
 const records = Array.from({ length: ROWS }, (_, row) => slab.subarray(row * RECORD_BYTES, (row + 1) * RECORD_BYTES));
 const rows: BatchRow[] = records.map((bytes, index) => ({ bytes, key: "k", index, shardPath: "s" }));
 const label = BigInt64Array.of(3n);
-const format = { name: "bench", fields: (bytes) => ({ image: bytes, label }) } as RecordFormat;
+const format = { name: "bench", fields: (bytes: Uint8Array) => ({ image: bytes, label }) } satisfies Pick<RecordFormat, "name" | "fields">;
 
 function measure(name: string, bytesPerTurn: number, samplesPerTurn: number, turn: () => unknown): Promise<void> {
   return run(turn, 0.2)

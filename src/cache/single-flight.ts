@@ -22,7 +22,7 @@ export class Load {
 
   /** A ticket stopped waiting: the last one takes what is still on its way with it. */
   left(): void {
-    if (--this.#tickets >= 0) this.#controller.abort();
+    if (--this.#tickets === 0 && this.#flying > 0) this.#controller.abort();
   }
 
   started(): void {

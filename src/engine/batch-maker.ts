@@ -1,7 +1,7 @@
 /** What turns the records of a loader's batches into columns: this thread, or decode workers. */
 import type { Fields } from "../api.js";
 import type { BlockCache } from "../cache/tier-chain.js";
-import { MillraceError } from "../errors.js";
+import { isMillraceError, MillraceError } from "../errors.js";
 import { type AssembledBatch, Assembler, type AssembleSpec, type BatchRow } from "../loader/assemble.js";
 import { Piece } from "../loader/piece.js";
 import type { OpenLoader } from "../loader/protocol.js";
@@ -100,10 +100,7 @@ export async function readRows(
   const fetched = await Promise.allSettled(pieces.map((piece) => piece.fetch(0, signal)));
   try {
     for (const result of fetched) if (result.status === "rejected") throw result.reason;
-    const batch = pieces.map((piece, i): BatchRow => {
-      const { bytes, shard } = piece.record(wanted[i]!);
-      return { bytes, key: manifest.key(rows.base(wanted[i]!)), index: wanted[i]!, shardPath: manifest.path(shard) };
-    });
+    const batch = pieces.map((piece, i) => piece.row(wanted[i]!));
     return await new Assembler(assembleSpec(dataset)).assemble({ rows: batch, padding: 0, epoch: 0, signal });
   } finally {
     for (const piece of pieces) piece.release();
@@ -122,18 +119,36 @@ export async function probeFields(
 ): Promise<Fields> {
   const { manifest, format, object } = dataset;
   const rows = dataset.rows([]);
-  if (declared !== undefined) {
-    await readRows({ ...dataset, fields: declared }, rows, Float64Array.of(0), cache, signal);
-    return declared;
-  }
   const piece = new Piece({ manifest, rows, cache, object, served: () => {} }, 0, 1, [0]);
   await piece.fetch(0, signal);
   try {
-    const fields = format.defaultFields(piece.record(0).bytes, { shardPath: manifest.path(0), classes: manifest.classes });
+    const record = piece.row(0);
+    const context = { shardPath: record.shardPath, classes: manifest.classes };
+    if (declared !== undefined) {
+      await tryFields({ ...dataset, fields: declared }, record, signal).catch((error) => {
+        throw namingFields(error, Object.keys(format.fields(record.bytes, undefined, context)));
+      });
+      return declared;
+    }
+    const fields = format.defaultFields(record.bytes, context);
     if (Object.keys(fields).length === 0)
       throw new MillraceError("MILLRACE_FORMAT", `${dataset.name}: the first record has no fields; declare them with the option fields`);
     return fields;
   } finally {
     piece.release();
   }
+}
+
+async function tryFields(dataset: EngineDataset, record: BatchRow, signal: AbortSignal): Promise<void> {
+  await new Assembler(assembleSpec(dataset)).assemble({ rows: [record], padding: 0, epoch: 0, signal });
+}
+
+/** The first record was read for its declared fields only: what else it has helps to find the mistake. */
+function namingFields(error: unknown, names: readonly string[]): unknown {
+  if (!isMillraceError(error, "MILLRACE_FORMAT")) return error;
+  return new MillraceError(error.code, `${error.message}. The record's fields are: ${names.join(", ") || "none"}`, {
+    uri: error.uri,
+    sample: error.sample,
+    cause: error,
+  });
 }

@@ -10,7 +10,7 @@ import { type Deferred, deferred } from "../util/deferred.js";
 import type { DecodeSetup } from "./decode-protocol.js";
 import { DecodeThread, WorkerDeath } from "./decode-thread.js";
 
-/** Workers that may die in the life of a pool: starting one costs some 100 ms, and a decoder that kills more of them is no decoder. */
+/** Workers that may die in the life of a pool: starting one costs some 150 ms, and a decoder that kills more of them is no decoder. */
 const MOST_DEATHS = 100;
 
 export class DecodePool {

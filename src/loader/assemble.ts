@@ -35,7 +35,7 @@ export interface DecodeSpec {
 
 /** What all batches of a loader have in common. */
 export interface AssembleSpec {
-  readonly format: RecordFormat;
+  readonly format: Pick<RecordFormat, "name" | "fields">;
   /** The declared fields of the dataset. */
   readonly fields: Fields;
   readonly classes: readonly string[] | undefined;

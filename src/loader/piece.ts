@@ -8,6 +8,7 @@ import { inflate } from "../formats/inflate.js";
 import type { Manifest } from "../formats/manifest.js";
 import { coalesce } from "../readahead/plan.js";
 import type { FetchUnit } from "../readahead/scheduler.js";
+import type { BatchRow } from "./assemble.js";
 import type { Rows } from "./rows.js";
 
 /** What pieces of one dataset view share. */
@@ -32,6 +33,29 @@ interface ShardRun {
   readonly shard: number;
   readonly begins: number[];
   readonly ends: number[];
+}
+
+/** Names are made when asked for: most rows are never named. */
+class PieceRow implements BatchRow {
+  readonly index: number;
+  readonly bytes: Uint8Array;
+  readonly #manifest: Manifest;
+  readonly #sample: number;
+
+  constructor(manifest: Manifest, sample: number, index: number, bytes: Uint8Array) {
+    this.#manifest = manifest;
+    this.#sample = sample;
+    this.index = index;
+    this.bytes = bytes;
+  }
+
+  get key(): string {
+    return this.#manifest.key(this.#sample);
+  }
+
+  get shardPath(): string {
+    return this.#manifest.path(this.#manifest.shardOf(this.#sample));
+  }
 }
 
 export class Piece implements FetchUnit {
@@ -69,12 +93,12 @@ export class Piece implements FetchUnit {
     return this.#runs.flatMap(({ shard, begins, ends }) => begins.map((begin, i) => ({ shard, begin, end: ends[i]! })));
   }
 
-  /** The record of a row of the view: a view into held memory, valid until the piece is released. */
-  record(row: number): { readonly bytes: Uint8Array; readonly shard: number } {
+  /** A row of the view, with its record: a view into held memory, valid until the piece is released. */
+  row(index: number): BatchRow {
     const { manifest, rows } = this.#source;
-    const sample = rows.base(row);
-    const held = this.#held[this.#heldOf[row - this.#first]!]!;
-    return { bytes: held.view(manifest.recordBegin(sample), manifest.recordEnd(sample)), shard: manifest.shardOf(sample) };
+    const sample = rows.base(index);
+    const held = this.#held[this.#heldOf[index - this.#first]!]!;
+    return new PieceRow(manifest, sample, index, held.view(manifest.recordBegin(sample), manifest.recordEnd(sample)));
   }
 
   /** One of its samples is used; true when it was the last. */

@@ -139,7 +139,8 @@ export class Run {
       taken.push(extra ? this.#again(epoch, position) : epoch.pieces.take(position));
     }
     await this.#fetched(taken);
-    const batch = await this.#setup.maker.make(this.#rows(taken), padding, epoch.number, this.#signal);
+    const rows = taken.map(({ row, piece }) => piece.row(row));
+    const batch = await this.#setup.maker.make(rows, padding, epoch.number, this.#signal);
     for (const { piece } of taken) if (piece.used()) this.#scheduler.done(piece);
     this.#scheduler.pump();
     const { position, nextEpoch } = epoch.plan.nextPosition(step);
@@ -157,13 +158,5 @@ export class Run {
     const waits = new Map<Piece, Promise<void> | undefined>();
     for (const { piece } of taken) if (!waits.has(piece)) waits.set(piece, this.#scheduler.need(piece));
     await Promise.all(waits.values());
-  }
-
-  #rows(taken: readonly Taken[]): BatchRow[] {
-    const { manifest, rows } = this.#setup.source;
-    return taken.map(({ row, piece }) => {
-      const { bytes, shard } = piece.record(row);
-      return { bytes, key: manifest.key(rows.base(row)), index: row, shardPath: manifest.shard(shard).path };
-    });
   }
 }

@@ -59,23 +59,9 @@ export class S3Connection {
     const { credentials } = options;
     const own = credentials && new CredentialCache(typeof credentials === "function" ? credentials : async () => credentials);
     const config = clientConfig(options, timeouts, own);
-    const probe = new sdk.S3(config);
-    const region = await probe.config.region().catch(() => undefined);
-    probe.destroy();
-    const client = new sdk.S3({ ...config, region: region ?? DEFAULT_REGION });
-    try {
-      const place = await locate(sdk, client, bucket, region);
-      return new S3Connection(
-        client,
-        place,
-        options.anonymous ? undefined : (own ?? new CredentialCache(() => client.config.credentials())),
-      );
-    } catch (error) {
-      client.destroy();
-      if (error instanceof MillraceError) throw error;
-      const message = `s3://${bucket}: ${(error as Error).message}; check the bucket's name and s3.endpoint`;
-      throw new MillraceError("MILLRACE_CONFIG", message, { cause: error });
-    }
+    const place = await locate(sdk, config, bucket);
+    const client = new sdk.S3({ ...config, region: place.region });
+    return new S3Connection(client, place, options.anonymous ? undefined : (own ?? new CredentialCache(() => client.config.credentials())));
   }
 
   /** The headers of a GET for this path, signed unless anonymous. */
@@ -168,7 +154,11 @@ async function locate(sdk: Sdk, config: S3ClientConfig, bucket: string): Promise
 }
 
 /** Lets the SDK build the GET of the key "k", and takes it before it is sent: so its requests and ours always go to the same server. */
-async function builtRequest(sdk: Sdk, client: S3, bucket: string): Promise<{ protocol: string; hostname: string; port?: number; path: string }> {
+async function builtRequest(
+  sdk: Sdk,
+  client: S3,
+  bucket: string,
+): Promise<{ protocol: string; hostname: string; port?: number; path: string }> {
   const command = new sdk.GetObjectCommand({ Bucket: bucket, Key: "k" });
   let built: unknown;
   command.middlewareStack.add(

@@ -75,6 +75,7 @@ class PartUploads {
   readonly #running = new Set<Promise<void>>();
   readonly #cancelled = new AbortController();
   #numbers = 0;
+  #failure: { readonly error: unknown } | undefined;
   /** Taken by the origin. */
   bytes = 0;
 
@@ -92,16 +93,18 @@ class PartUploads {
         `${this.#upload.uri}: more than ${MAX_PARTS} parts: give the size, so that they can be larger`,
       );
     const task = this.#put(++this.#numbers, piece).finally(() => this.#running.delete(task));
-    // It is awaited later; until then its failure must not count as unhandled.
-    task.catch(() => undefined);
     this.#running.add(task);
+    // The first failure ends the upload, at the next part or at its end; until then it must not count as unhandled.
+    task.catch((error: unknown) => {
+      this.#failure ??= { error };
+    });
     if (this.#running.size >= PARTS_AT_ONCE) await Promise.race(this.#running);
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   async finish(): Promise<CompletedPart[]> {
-    await Promise.all(this.#running);
-    if (this.#parts.length !== this.#numbers)
-      throw new MillraceError("MILLRACE_UNAVAILABLE", `${this.#upload.uri}: a part of the upload failed`);
+    await Promise.allSettled(this.#running);
+    if (this.#failure !== undefined) throw this.#failure.error;
     return this.#parts.sort((a, b) => a.PartNumber! - b.PartNumber!);
   }
 

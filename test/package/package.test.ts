@@ -4,6 +4,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type PackedProject, packedProject } from "./packed-project.js";
 
+const README = await readFile(new URL("../../README.md", import.meta.url), "utf8");
+/** The programs that README shows, in order. */
+const SHOWN = [...README.matchAll(/^```(?:js|ts)\n(.*?)^```/gms)].map((match) => match[1]!);
+
 /** Compiling, packing and the programs run one after another on what may be a slow machine. */
 const SLOW_MS = 120_000;
 
@@ -122,6 +126,17 @@ describe("running", () => {
   );
 });
 
+test(
+  "README's quick start runs",
+  async () => {
+    await project.write("quick-start.mjs", SHOWN[0]!);
+    const lines = (await project.run("quick-start.mjs")).trimEnd().split("\n");
+    expect(lines[0]).toBe("900 samples to train on, 100 to check, of even,odd");
+    expect(lines.slice(1).map((line) => line.replace(/with .*/, ""))).toEqual([0, 1].map((epoch) => `epoch ${epoch} of 15 steps begins `));
+  },
+  SLOW_MS,
+);
+
 describe("types", () => {
   const consumer = `
     import { defineDecoder, MillraceError, type MillraceErrorCode, openDataset, openMillrace, type LoaderState, type MillraceOptions } from "millrace";
@@ -179,6 +194,23 @@ describe("types", () => {
       const module = resolution === "bundler" ? "esnext" : resolution;
       const compilerOptions = { ...options, module, moduleResolution: resolution, exactOptionalPropertyTypes: exact };
       expect(await project.typecheck(["consumer.ts"], compilerOptions)).toBe("");
+    },
+    SLOW_MS,
+  );
+
+  test(
+    "README's other programs compile",
+    async () => {
+      expect(SHOWN).toHaveLength(3);
+      const state = "import type { LoaderState } from 'millrace'; declare const saved: LoaderState;";
+      const functions = [
+        "declare const save: (state: LoaderState) => Promise<void>;",
+        "declare const step: (images: Float32Array, labels: Int32Array) => Promise<void>;",
+      ];
+      await project.write("training.ts", [state, ...functions, SHOWN[1]].join("\n"));
+      await project.write("jpeg-decoder.ts", SHOWN[2]!);
+      const compilerOptions = { ...options, module: "nodenext", moduleResolution: "nodenext" };
+      expect(await project.typecheck(["training.ts"], compilerOptions)).toBe("");
     },
     SLOW_MS,
   );

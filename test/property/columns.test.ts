@@ -30,12 +30,10 @@ function elements(dtype: DType, count: fc.Arbitrary<number>): Case["value"] {
 
 const shape = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 3 });
 const fieldCase: fc.Arbitrary<Case> = fc.oneof(
-  fc
-    .tuple(fc.constantFrom(...DTYPES), shape)
-    .map(([dtype, dimensions]) => ({
-      spec: { dtype, shape: dimensions },
-      value: elements(dtype, fc.constant(dimensions.reduce((a, b) => a * b, 1))),
-    })),
+  fc.tuple(fc.constantFrom(...DTYPES), shape).map(([dtype, dimensions]) => ({
+    spec: { dtype, shape: dimensions },
+    value: elements(dtype, fc.constant(dimensions.reduce((a, b) => a * b, 1))),
+  })),
   fc.tuple(fc.constantFrom(...DTYPES), shape, fc.nat(3), fc.boolean()).map(([dtype, dimensions, at, padded]) => {
     const open: (number | null)[] = dimensions.map((dimension, i) => (i === at % dimensions.length ? null : dimension));
     const unit = open.reduce<number>((a, b) => a * (b ?? 1), 1);
@@ -83,7 +81,7 @@ test("what goes into columns comes out of samples, less the rows that fail, thro
       const given: RawSample[] = drawn.map(([, ...values]) => Object.fromEntries(values.map(({ given }, i) => [`f${i}`, given as object])));
       // A record that fails lacks its last field: those before it are in their columns already.
       for (let row = 0; row < given.length; row++) if (failing[row]) delete given[row]![`f${cases.length - 1}`];
-      const format = { name: "given", fields: (bytes) => given[bytes[0]!]! } as RecordFormat;
+      const format = { name: "given", fields: (bytes: Uint8Array) => given[bytes[0]!]! } satisfies Pick<RecordFormat, "name" | "fields">;
       const rows = drawn.map((_, row) => ({ bytes: Uint8Array.of(row), key: `${row}`, index: row, shardPath: "s" }));
       const decode = { decoder: { output: fields, run: (sample: unknown) => sample }, args: undefined, seed: 0, timeoutMs: 1000 };
       const assembler = new Assembler({

@@ -7,25 +7,8 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import ts from "typescript";
 import { beforeAll, describe, expect, test } from "vitest";
+import { ROOMS } from "../support/rooms.js";
 
-/** Down this list imports up it, never back. A room is a folder of src/, or the files that stand at its root. */
-const ROOMS: readonly (readonly string[])[] = [
-  ["errors.ts", "api.ts"],
-  ["util"],
-  ["options.ts", "diagnostics.ts"],
-  ["storage"],
-  ["testing"],
-  ["blocks"],
-  ["cache"],
-  ["readahead"],
-  ["formats"],
-  ["order"],
-  ["loader"],
-  ["engine"],
-  ["adapters"],
-  ["mill.ts"],
-  ["index.ts"],
-];
 /** Rooms that others than the package's users may not import: `millrace/testing` is for tests, the adapters are entries. */
 const NOT_IMPORTED = new Set(["testing", "adapters"]);
 

@@ -145,15 +145,25 @@ async function check(steps: readonly Step[], memoryBlocks: number, diskBlocks: n
 describe("BlockCache", () => {
   it("keeps its word in memory, whatever is asked of it", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), fc.constantFrom(0, 1, 5, 64), (steps, memory) => check(steps, memory, 0)),
-      { numRuns: 60 },
+      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60, size: "max" }), fc.constantFrom(0, 1, 5, 64), (steps, memory) =>
+        check(steps, memory, 0),
+      ),
+      { numRuns: 150 },
     );
   });
 
   it("keeps its word with a disk", async () => {
-    await fc.assert(fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40, size: "max" }), fc.constantFrom(0, 3), fc.constantFrom(2, 8, 40), check), {
-      numRuns: 12,
-    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { minLength: 10, maxLength: 40, size: "max" }),
+        fc.constantFrom(0, 3),
+        fc.constantFrom(2, 8, 40),
+        check,
+      ),
+      {
+        numRuns: 12,
+      },
+    );
   });
 
   it("fetches each missing block once, however many ask at the same time", async () => {
@@ -178,7 +188,7 @@ describe("BlockCache", () => {
         for (const span of spans) span.release();
         await cache.close();
       }),
-      { numRuns: 60 },
+      { numRuns: 150 },
     );
   });
 });

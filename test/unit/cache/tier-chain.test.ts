@@ -129,6 +129,24 @@ describe("BlockCache on memory and origin", () => {
     });
   });
 
+  it("an aborted or failed read gives back what it held already", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 3 * BLOCK);
+    (await cache.acquire(object, 0, BLOCK, demand)).release();
+    store.shut();
+    const controller = new AbortController();
+    const asked = cache.acquire(object, 0, object.size, { priority: 0, signal: controller.signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    controller.abort();
+    await expect(asked).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    store.open();
+    store.failures.push(new MillraceError("MILLRACE_UNAVAILABLE", "later"));
+    await expect(cache.acquire(object, 0, object.size, demand)).rejects.toMatchObject({ code: "MILLRACE_UNAVAILABLE" });
+    await cache.evict([object.id]);
+    expect(cache.slab.stats().slots).toBe(0);
+  });
+
   it("does not remember a failure, and tells all who waited", async () => {
     const store = new FakeStore();
     const cache = await cacheOf(8);
