@@ -12,7 +12,7 @@ import { Segment } from "./segment.js";
  * Slots are runs of 16 KiB: of a 110 KB object 1.8 % is lost to rounding up. Units of 64 KiB would lose 14 %, more than the tenth of the
  * capacity that may go without data.
  */
-export const SLOT_UNIT = 16 * 1024;
+export const SLOT_UNIT: number = 16 * 1024;
 /** Small enough that a small cache takes little memory, large enough that runs of whole blocks are found at once. */
 const SEGMENT_BYTES = 64 * 2 ** 20;
 

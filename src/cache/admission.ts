@@ -19,11 +19,6 @@ export interface Placement {
   readonly disk: DiskReservation | undefined;
 }
 
-/** What is in the queues at all is either `lru` or referred to by nobody. */
-export const REFERRED: Claim = { kind: "referred", mayEvict: () => true };
-export const LRU: Claim = { kind: "lru", mayEvict: () => true };
-const GUEST: Claim = { kind: "guest", mayEvict: (block) => !block.fresh };
-
 /** Which objects open datasets refer to. */
 export class References implements Eviction {
   readonly #counts = new Map<string, number>();
@@ -92,8 +87,8 @@ export class Admission {
   }
 
   #claim(object: ObjectVersion): Claim {
-    if (object.rules.admission === "lru") return LRU;
-    return this.#references.has(object.id) ? REFERRED : GUEST;
+    if (object.rules.admission === "lru") return "lru";
+    return this.#references.has(object.id) ? "referred" : "guest";
   }
 
   /** Makes room within the mount's share out of its own oldest, and takes it; false where it has no more to give. */

@@ -10,8 +10,6 @@ export interface HeldBlock {
   readonly charge: number;
   /** Whose it is; undefined for what an earlier process left until this one asks for it. */
   rules: HoldRules | undefined;
-  /** Used or filled since this cache was opened. */
-  fresh: boolean;
   /** Grows with each use: the smallest stamp is the oldest. */
   stamp: number;
 }
@@ -22,12 +20,14 @@ export interface Eviction {
   evictable(block: HeldBlock): boolean;
 }
 
-/** Who asks for room, and what may go for it. */
-export interface Claim {
-  /** A pinned block that an open dataset refers to; one that nobody refers to yet; one of an `lru` mount. */
-  readonly kind: "referred" | "guest" | "lru";
-  mayEvict(block: HeldBlock): boolean;
-}
+/**
+ * Who asks for room: a pinned block that an open dataset refers to, one that nobody refers to (yet), or one of an `lru` mount. A guest may
+ * only have what earlier processes left and nobody has used since; the others whatever is in the queues.
+ */
+export type Claim = "referred" | "guest" | "lru";
+
+/** Queue of what earlier processes left: no mount has this name. */
+const UNCLAIMED = "\0";
 
 /**
  * What one tier holds, by object and block, with those that may be evicted in order of age. Ages are kept by mount, so that a mount that
@@ -40,7 +40,6 @@ export class BlockIndex<B extends HeldBlock> {
   readonly #held = new Map<string, number>();
   #stamp = 0;
   #bytes = 0;
-  #count = 0;
 
   constructor(eviction: Eviction) {
     this.#eviction = eviction;
@@ -49,10 +48,6 @@ export class BlockIndex<B extends HeldBlock> {
   /** Bytes of data held. */
   get bytes(): number {
     return this.#bytes;
-  }
-
-  get count(): number {
-    return this.#count;
   }
 
   /** Bytes of capacity that a mount's blocks take. */
@@ -80,7 +75,6 @@ export class BlockIndex<B extends HeldBlock> {
     }
     blocks.set(block.block, block);
     this.#bytes += block.length;
-    this.#count++;
     this.#hold(block, block.charge);
     this.#enqueue(block);
   }
@@ -92,7 +86,6 @@ export class BlockIndex<B extends HeldBlock> {
     blocks.delete(block.block);
     if (blocks.size === 0) this.#objects.delete(block.objectId);
     this.#bytes -= block.length;
-    this.#count--;
     this.#hold(block, -block.charge);
     this.#queues.get(mountOf(block))?.delete(block);
     return true;
@@ -102,7 +95,6 @@ export class BlockIndex<B extends HeldBlock> {
   touch(block: B): void {
     const queue = this.#queues.get(mountOf(block));
     if (queue?.delete(block) !== true) return;
-    block.fresh = true;
     block.stamp = ++this.#stamp;
     queue.add(block);
   }
@@ -112,7 +104,6 @@ export class BlockIndex<B extends HeldBlock> {
     this.#queues.get(mountOf(block))?.delete(block);
     this.#hold(block, -block.charge);
     block.rules = rules;
-    block.fresh = true;
     this.#hold(block, block.charge);
     this.#enqueue(block);
   }
@@ -125,30 +116,30 @@ export class BlockIndex<B extends HeldBlock> {
     }
   }
 
-  /** Puts the blocks first, in the order given: what an earlier process left is older than anything used since. */
+  /** Puts what earlier processes left in the order given: oldest first, and older than anything used since. */
   age(blocks: readonly B[]): void {
-    for (const [mount, queue] of this.#queues) {
-      const left = blocks.filter((block) => !block.fresh && mountOf(block) === mount && queue.has(block));
-      if (left.length === 0) continue;
-      for (const block of left) queue.delete(block);
-      for (const [i, block] of left.entries()) block.stamp = i - left.length;
-      this.#queues.set(mount, new Set([...left, ...queue]));
+    const left = this.#queues.get(UNCLAIMED);
+    for (const [i, block] of blocks.entries()) {
+      if (block.rules !== undefined) continue;
+      block.stamp = i - blocks.length;
+      if (left?.delete(block) === true) left.add(block);
     }
   }
 
   /** The oldest block that may go; of one mount only where `mount` is given. */
   oldest(claim: Claim, mount?: string): B | undefined {
+    if (claim === "guest") return mount === undefined ? this.#first(UNCLAIMED) : undefined;
+    if (mount !== undefined) return this.#first(mount);
     let found: B | undefined;
-    for (const [name, queue] of this.#queues) {
-      if (mount !== undefined && name !== mount) continue;
-      for (const block of queue) {
-        if (found !== undefined && block.stamp > found.stamp) break;
-        if (!claim.mayEvict(block)) continue;
-        found = block;
-        break;
-      }
+    for (const name of this.#queues.keys()) {
+      const first = this.#first(name);
+      if (first !== undefined && (found === undefined || first.stamp < found.stamp)) found = first;
     }
     return found;
+  }
+
+  #first(queue: string): B | undefined {
+    return this.#queues.get(queue)?.values().next().value;
   }
 
   #hold(block: B, charge: number): void {
@@ -158,7 +149,7 @@ export class BlockIndex<B extends HeldBlock> {
 
   #enqueue(block: B): void {
     if (!this.#eviction.evictable(block)) return;
-    if (block.fresh) block.stamp = ++this.#stamp;
+    if (block.rules !== undefined) block.stamp = ++this.#stamp;
     const mount = mountOf(block);
     const queue = this.#queues.get(mount);
     if (queue === undefined) this.#queues.set(mount, new Set([block]));
@@ -167,5 +158,5 @@ export class BlockIndex<B extends HeldBlock> {
 }
 
 function mountOf(block: HeldBlock): string {
-  return block.rules?.mount ?? "";
+  return block.rules?.mount ?? UNCLAIMED;
 }

@@ -6,7 +6,7 @@ import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slot, SlotLease } from "../blocks/slab.js";
 import { type BlockPart, partOf, planSpans, type Span, type SpanLimits } from "../blocks/span.js";
 import { abortedError } from "../errors.js";
-import { type Admission, LRU, type Placement } from "./admission.js";
+import type { Admission, Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
 import type { DiskTier } from "./disk-tier.js";
 import type { Holdings } from "./holdings.js";
@@ -114,7 +114,8 @@ export class BlockLoader {
   /** Only `lru` data is held twice: a pinned block that moved up would shut another one out. */
   #promote(object: ObjectVersion, block: number, begin: number, slot: Slot): void {
     const { memory } = this.#parts;
-    if (memory.index.get(object.id, block) === undefined && memory.reserve(slot.bytes.length, LRU)) memory.add(object, block, begin, slot);
+    if (memory.index.get(object.id, block) === undefined && memory.reserve(slot.bytes.length, "lru"))
+      memory.add(object, block, begin, slot);
   }
 
   /** Decides for each block whether it will be held, and so whether all of it is fetched. */

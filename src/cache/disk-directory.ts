@@ -101,7 +101,7 @@ export class DiskDirectory {
   /** Writes a block that room was promised for. Resolves when it is on disk or has failed; it can be read meanwhile. */
   async write(object: ObjectVersion, block: number, slot: Slot): Promise<void> {
     const { counters } = this.#parts;
-    const held = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, fresh: true, slot };
+    const held = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, slot };
     slot.retain();
     this.index.add(held);
     const path = blockPath(object.id, block, this.#parts.blockSize);
@@ -155,7 +155,7 @@ export class DiskDirectory {
   #entry(objectId: string, block: number, length: number): DiskBlock {
     const { blockSize } = this.#parts;
     const charge = this.room.charge(length);
-    return { objectId, block, blockSize, length, charge, rules: undefined, fresh: false, stamp: 0, slot: undefined };
+    return { objectId, block, blockSize, length, charge, rules: undefined, stamp: 0, slot: undefined };
   }
 
   /** Takes in a file that a read found before the scan did, or that another process wrote. */

@@ -25,7 +25,7 @@ export class DiskRoom {
   /** Evicts the oldest that the claim may have go; false: there is none. */
   readonly #evict: (claim: Claim) => Promise<boolean>;
   readonly #one = pLimit(1);
-  readonly #fullUntil = new Map<Claim["kind"], number>();
+  readonly #fullUntil = new Map<Claim, number>();
   #charged = 0;
 
   constructor(limits: RoomLimits, ledger: DiskLedger, health: DiskHealth, evict: (claim: Claim) => Promise<boolean>) {
@@ -50,7 +50,7 @@ export class DiskRoom {
     const charge = this.charge(length);
     if (charge > this.#limits.capacity || this.#health.disabled !== undefined) return false;
     if (this.#take(charge, claim)) return true;
-    if (performance.now() < (this.#fullUntil.get(claim.kind) ?? 0)) return false;
+    if (performance.now() < (this.#fullUntil.get(claim) ?? 0)) return false;
     return this.#one(() => this.#make(charge, claim));
   }
 
@@ -72,11 +72,11 @@ export class DiskRoom {
   }
 
   #ceiling(claim: Claim): number {
-    return claim.kind === "lru" ? this.#limits.highWatermark * this.#limits.capacity : this.#limits.capacity;
+    return claim === "lru" ? this.#limits.highWatermark * this.#limits.capacity : this.#limits.capacity;
   }
 
   #take(charge: number, claim: Claim): boolean {
-    if (claim.kind === "lru" && this.#charged + charge > this.#ceiling(claim)) return false;
+    if (claim === "lru" && this.#charged + charge > this.#ceiling(claim)) return false;
     if (!this.#ledger.take(charge)) return false;
     this.#charged += charge;
     return true;
@@ -91,7 +91,7 @@ export class DiskRoom {
     }
     await this.#free(charge, claim);
     if (this.#take(charge, claim)) return true;
-    this.#fullUntil.set(claim.kind, performance.now() + FULL_MS);
+    this.#fullUntil.set(claim, performance.now() + FULL_MS);
     return false;
   }
 
@@ -100,9 +100,7 @@ export class DiskRoom {
     const { capacity, highWatermark, lowWatermark } = this.#limits;
     const before = this.#charged;
     const wanted =
-      claim.kind === "lru"
-        ? Math.max(charge, Math.min(before - lowWatermark * capacity, (highWatermark - lowWatermark) * capacity))
-        : charge;
+      claim === "lru" ? Math.max(charge, Math.min(before - lowWatermark * capacity, (highWatermark - lowWatermark) * capacity)) : charge;
     while (before - this.#charged < wanted && this.#health.disabled === undefined) if (!(await this.#evict(claim))) return;
   }
 }

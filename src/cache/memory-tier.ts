@@ -56,7 +56,7 @@ export class MemoryTier {
     slot.retain();
     this.#slab.enterTier(slot);
     const length = slot.bytes.length;
-    const held = { objectId: object.id, block, begin, slot, length, charge: slot.cost, rules: object.rules, fresh: true, stamp: 0 };
+    const held = { objectId: object.id, block, begin, slot, length, charge: slot.cost, rules: object.rules, stamp: 0 };
     this.index.add(held);
   }
 

@@ -1,6 +1,5 @@
 /** Metadata blobs of one directory: manifests and record indexes. Held within the directory's capacity, a twentieth of it at most. */
 import { join } from "node:path";
-import type { Claim } from "./block-index.js";
 import type { DiskCounters } from "./disk-counters.js";
 import type { DiskHealth } from "./disk-health.js";
 import { HEADER_BYTES, headerLength, matches, metaPath } from "./disk-layout.js";
@@ -9,9 +8,6 @@ import { readFileInto, removeFile } from "./file-io.js";
 
 /** Part of the capacity that blobs may take: an index is some 0.02 % of its shard, so this is plenty, and blocks never starve. */
 const MAX_PART = 0.05;
-/** A blob may have old blocks evicted, like any block of a dataset in use. */
-const CLAIM: Claim = { kind: "referred", mayEvict: () => true };
-
 export interface MetaFilesParts {
   readonly root: string;
   readonly capacity: number;
@@ -58,7 +54,8 @@ export class MetaFiles {
       if (this.#charged + charge <= MAX_PART * capacity) break;
       await this.remove(oldest);
     }
-    if (!(await room.reserve(bytes.length, CLAIM))) return false;
+    // Like a block of a dataset in use, it may have old blocks evicted.
+    if (!(await room.reserve(bytes.length, "referred"))) return false;
     if (!(await this.#parts.write(metaPath(hash), hash, bytes))) {
       room.release(charge);
       return false;

@@ -1,4 +1,5 @@
 import type { BlockLease } from "../blocks/block-source.js";
+import { copyBytes, uninitializedBuffer } from "../util/copy-bytes.js";
 
 /** Bytes [begin, end) of one object, held until released. */
 export interface SpanLease {
@@ -34,7 +35,7 @@ export class HeldSpan implements SpanLease {
     const lease = this.leases[this.#indexOf(begin)];
     if (lease === undefined) return new Uint8Array(0);
     if (end <= lease.begin + lease.bytes.length) return lease.bytes.subarray(begin - lease.begin, end - lease.begin);
-    const joined = new Uint8Array(end - begin);
+    const joined = new Uint8Array(uninitializedBuffer(end - begin));
     this.copyTo(begin, joined);
     return joined;
   }
@@ -46,7 +47,7 @@ export class HeldSpan implements SpanLease {
       const lease = this.leases[i]!;
       const from = begin + done - lease.begin;
       const part = lease.bytes.subarray(from, from + target.length - done);
-      target.set(part, done);
+      copyBytes(target, done, part);
       done += part.length;
     }
   }

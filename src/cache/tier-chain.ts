@@ -4,6 +4,7 @@ import type { ObjectVersion } from "../blocks/object-version.js";
 import { Slab } from "../blocks/slab.js";
 import { MAX_SPAN_BYTES, partOf, type SpanLimits } from "../blocks/span.js";
 import { abortedError, MillraceError } from "../errors.js";
+import { copyBytes } from "../util/copy-bytes.js";
 import { Admission, References } from "./admission.js";
 import { BlockLoader, type SlotSource } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
@@ -107,7 +108,7 @@ export class BlockCache {
       const part = partOf(block, blockSize, object.size, 0, 0, true);
       if (part.end > end || this.#flights.has(object.id, block)) continue;
       const slot = this.slab.allocate(part.end - part.begin);
-      slot.bytes.set(bytes.subarray(part.begin - begin, part.end - begin));
+      copyBytes(slot.bytes, 0, bytes.subarray(part.begin - begin, part.end - begin));
       await this.#loader.admit(object, block, part.begin, slot);
       slot.release();
     }

@@ -9,6 +9,7 @@ import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import type { StoredObject } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
+import { uninitializedBuffer } from "../util/copy-bytes.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { type Mounts, type Place, publicInfo } from "./mounts.js";
 import type { CallContext } from "./rpc.js";
@@ -62,7 +63,7 @@ export class Files {
         `begin, end: ${begin} to ${end} is no range of the ${object.size} bytes of ${request.path}`,
         { uri: object.uri },
       );
-    const bytes = new Uint8Array(end - begin);
+    const bytes = new Uint8Array(uninitializedBuffer(end - begin));
     await this.#parts(object, begin, end, context, async (at, lease) =>
       lease.copyTo(at, bytes.subarray(at - begin, Math.min(end, at + PART_BYTES) - begin)),
     );

@@ -6,6 +6,7 @@ import { isMillraceError } from "../errors.js";
 import type { RecordFormat, RecordIndex, ShardReader } from "../formats/format.js";
 import { decodeIndex, encodeIndex } from "../formats/index-codec.js";
 import type { StoredObject } from "../storage/store.js";
+import { ownBytes } from "../util/copy-bytes.js";
 
 /** Index reads run ahead of any loop: they are what the caller of `dataset` waits for. */
 const PRIORITY = 0;
@@ -91,7 +92,7 @@ class CacheReader implements ShardReader {
         ...(this.signal && { signal: this.signal }),
       });
       try {
-        return Uint8Array.from(lease.view(0, found.object.size));
+        return ownBytes(lease.view(0, found.object.size));
       } finally {
         lease.release();
       }

@@ -1,4 +1,6 @@
 /** The lists of a tf.train.Feature: bytes, floats and int64s, numbers packed or not. The reader is bounded to the list message. */
+
+import { copyBytes } from "../util/copy-bytes.js";
 import { DELIMITED, FIXED32, isField1, VARINT, WireError, type WireReader } from "./wire.js";
 
 const FIELD_1_DELIMITED = 8 + DELIMITED;
@@ -32,7 +34,7 @@ export function readFloats(reader: WireReader): Float32Array {
   let filled = 0;
   while (reader.position < reader.end) {
     const run = packedRun(reader, FIELD_1_FIXED32);
-    target.set(bytes.subarray(reader.position - run, reader.position), filled);
+    copyBytes(target, filled, bytes.subarray(reader.position - run, reader.position));
     filled += run;
   }
   return values;

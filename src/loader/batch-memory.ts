@@ -1,6 +1,7 @@
 /** Memory of batches that the loop has given back. Reuse spares the page faults of fresh memory: 3.8 against 1.5 GB/s. */
 
 import type { DType } from "../api.js";
+import { uninitializedBuffer } from "../util/copy-bytes.js";
 import { type AnyArray, ARRAYS } from "./elements.js";
 
 /** Buffers kept at most: some batches of some columns. */
@@ -16,9 +17,9 @@ export class BatchMemory {
     while (this.#free.length > MOST_BUFFERS) this.#free.shift();
   }
 
-  /** A buffer of at least this size, its old content still in it: the best that was given back, or a fresh one of exactly this size. */
+  /** A buffer of at least this size, its old content still in it: the best that was given back, or one of exactly this size, whatever was there before in it. */
   take(byteLength: number): ArrayBuffer {
-    return this.reuse(byteLength) ?? new ArrayBuffer(byteLength);
+    return this.reuse(byteLength) ?? uninitializedBuffer(byteLength);
   }
 
   /** As `take`, but undefined where nothing fitting was given back. */

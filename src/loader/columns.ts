@@ -3,6 +3,7 @@
  * columns of known size are written as rows come, the others keep views until their size is known.
  */
 import type { TypedArrays } from "../api.js";
+import { copyBytes } from "../util/copy-bytes.js";
 import { type BatchMemory, newArray } from "./batch-memory.js";
 import type { AnyArray } from "./elements.js";
 import { bytesOf, checkCount, copyElements, countOf, elementsOf, textOrJson, type ValueSource } from "./field-value.js";
@@ -102,7 +103,7 @@ class BytesBuilder implements ColumnBuilder {
     const count = this.#rows.length;
     const offsets = this.#offsets.slice(0, count + 1);
     const values = newArray("uint8", offsets[count]!, this.#memory) as TypedArrays["uint8"];
-    for (let row = 0; row < count; row++) values.set(this.#rows[row]!, offsets[row]!);
+    for (let row = 0; row < count; row++) copyBytes(values, offsets[row]!, this.#rows[row]!);
     return { kind: "bytes", values, offsets };
   }
 }

@@ -3,6 +3,7 @@
  * (digits for a scalar, little-endian elements for a shape), or from a decoder, where a typed array is its elements.
  */
 
+import { copyBytes, ownBytes } from "../util/copy-bytes.js";
 import { type AnyArray, ARRAYS, parseNumber, writeElements } from "./elements.js";
 import type { FieldPlan } from "./fit.js";
 import { misfit } from "./fit.js";
@@ -46,7 +47,7 @@ export function copyElements(plan: FieldPlan, elements: Elements, source: ValueS
   if (areRawBytes(plan, elements, source)) {
     // Node runs on little-endian machines but for s390x, which is not supported.
     const begin = target.byteOffset + at * target.BYTES_PER_ELEMENT;
-    new Uint8Array(target.buffer, begin, elements.length).set(elements);
+    copyBytes(new Uint8Array(target.buffer, begin, elements.length), 0, elements);
     return;
   }
   const failed = writeElements(elements, plan.dtype, target, at);
@@ -86,7 +87,7 @@ export function textOrJson(plan: FieldPlan, value: unknown, source: ValueSource)
 /** A whole field of a sample in memory of its own, as a decoder gets it. `undefined`: the optional field is missing. Throws MILLRACE_FORMAT. */
 export function sampleValue(plan: FieldPlan, value: unknown): unknown {
   if (plan.kind === "utf8" || plan.kind === "json") return textOrJson(plan, value, "record");
-  if (plan.kind === "bytes") return Uint8Array.from(bytesOf(plan, value));
+  if (plan.kind === "bytes") return ownBytes(bytesOf(plan, value));
   if (value === undefined) return new ARRAYS[plan.dtype](plan.kind === "tensor" ? plan.unit : 0);
   const elements = elementsOf(plan, value, "record");
   const count = countOf(plan, elements, "record");

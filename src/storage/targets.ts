@@ -1,3 +1,5 @@
+import { copyBytes } from "../util/copy-bytes.js";
+
 /** Bytes that the targets hold together. */
 export function targetBytes(targets: readonly Uint8Array[]): number {
   let bytes = 0;
@@ -33,7 +35,7 @@ export class TargetWriter {
     while (from < chunk.length) {
       const target = this.#targets[this.#index]!;
       const count = Math.min(chunk.length - from, target.length - this.#offset);
-      target.set(from === 0 && count === chunk.length ? chunk : chunk.subarray(from, from + count), this.#offset);
+      copyBytes(target, this.#offset, from === 0 && count === chunk.length ? chunk : chunk.subarray(from, from + count));
       from += count;
       this.#offset += count;
       if (this.#offset === target.length) {

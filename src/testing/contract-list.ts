@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { StoredObject } from "../storage/store.js";
 import { compareUtf8 } from "../util/utf8-order.js";
-import { type Bench, drawnBytes, failsWith, type StoreCase } from "./store-contract.js";
+import { type Bench, drawnBytes, failsWith, type StoreCase } from "./contract-bench.js";
 
 /** In order of their UTF-8 bytes, with the traps: `.` before `/` before letters, U+FF21 before U+1F600, though not in UTF-16. */
 const NAMES = ["a-b", "a.txt", "a/b/c", "a/b0", "a/c", "a0", "b", "z/é", "ä", "Ａ", "😀"];

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { setTimeout } from "node:timers/promises";
-import { assertBytes, type Bench, drawnBytes, failsWith, type StoreCase } from "./store-contract.js";
+import { assertBytes, type Bench, drawnBytes, failsWith, type StoreCase } from "./contract-bench.js";
 
 const ODD_NAMES = [
   "with space",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Store } from "../storage/store.js";
-import { assertBytes, type Bench, drawnBytes, failsWith, once, type StoreCase } from "./store-contract.js";
+import { assertBytes, type Bench, drawnBytes, failsWith, once, type StoreCase } from "./contract-bench.js";
 
 /** More than one part of a multipart upload, and no multiple of one. */
 const LARGE = 20 * 2 ** 20 + 12_345;

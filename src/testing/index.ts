@@ -4,5 +4,6 @@
  */
 export { MemoryStore, memoryStore } from "../storage/memory-store.js";
 export type { ListOptions, ReadOptions, ReadProgress, Store, StoredObject, WriteOptions } from "../storage/store.js";
+export type { StoreHarness } from "./contract-bench.js";
 export { FaultStore, type Faults } from "./fault-store.js";
-export { type ContractCase, type StoreHarness, storeContract } from "./store-contract.js";
+export { type ContractCase, storeContract } from "./store-contract.js";

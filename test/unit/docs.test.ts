@@ -44,7 +44,7 @@ function membersOf(name: string): string[] {
 function namesOf(member: ts.TypeElement): string[] {
   const name = member.name!.getText(API);
   const type = ts.isPropertySignature(member) ? member.type : undefined;
-  const parts = type !== undefined && ts.isUnionTypeNode(type) ? type.types : [];
+  const parts: readonly ts.TypeNode[] = type !== undefined && ts.isUnionTypeNode(type) ? type.types : [];
   const literal = parts.find((part): part is ts.TypeLiteralNode => ts.isTypeLiteralNode(part));
   return literal === undefined ? [name] : literal.members.flatMap((inner) => namesOf(inner).map((innerName) => `${name}.${innerName}`));
 }

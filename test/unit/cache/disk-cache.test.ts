@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -175,6 +175,52 @@ describe("BlockCache with disks", () => {
     expect(files.filter((name) => name.startsWith("large"))).toHaveLength(20);
     await read(cache, object);
     expect(store.bytes).toBe(object.size);
+  });
+
+  it("makes those who bring more wait while the queue to the disk is full, and loses no admission", async () => {
+    const size = 8 << 20;
+    class Zeros extends FakeStore {
+      override async readInto(): Promise<void> {
+        this.requests++;
+      }
+    }
+    const store = new Zeros();
+    const disk = [{ path, capacity: 200 << 20, highWatermark: 0.95, lowWatermark: 0.85 }];
+    const cache = await cacheOf(0, disk, { blockSize: size });
+    const object = store.object("a", 12 * size);
+    cache.refer(object.id);
+    let most = 0;
+    const blocks = Array.from({ length: 12 }, async (_, i) => {
+      (await cache.acquire(object, i * size, (i + 1) * size, demand)).release();
+      most = Math.max(most, cache.stats().disk.queuedBytes);
+    });
+    await Promise.all(blocks);
+    expect(most).toBeLessThanOrEqual(64 << 20);
+    await written(cache);
+    expect(cache.cachedBytes(object)).toBe(12 * size);
+  });
+
+  it("leaves no trace of itself where one of several directories cannot be used", async () => {
+    await writeFile(join(path, "file"), "");
+    await expect(cacheOf(0, [directory(4, "good"), directory(4, "file")])).rejects.toMatchObject({
+      code: "MILLRACE_CONFIG",
+      message: expect.stringContaining("cache.disk[1].path"),
+    });
+    expect(await readdir(join(path, "good", "millrace-v1", "procs"))).toEqual([]);
+  });
+
+  it("a guest takes what an earlier process left, but nothing that was used since", async () => {
+    const store = new FakeStore();
+    const first = await cacheOf(0, [directory(4)]);
+    await read(first, store.object("old", 4 * BLOCK));
+    await first.close();
+    const second = await cacheOf(0, [directory(4)]);
+    await second.disk!.scanned();
+    const [one, two] = [store.object("one", 3 * BLOCK), store.object("two", 3 * BLOCK)];
+    await read(second, one);
+    await read(second, two);
+    await written(second);
+    expect([second.cachedBytes(one), second.cachedBytes(two)]).toEqual([3 * BLOCK, BLOCK]);
   });
 
   it("evict removes files and gives the room back", async () => {

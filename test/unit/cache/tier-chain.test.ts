@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { SLOT_UNIT } from "../../../src/blocks/slab.js";
+import { SLOT_UNIT, type Slab } from "../../../src/blocks/slab.js";
+import type { SlotSource } from "../../../src/cache/block-loader.js";
 import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
 import { MillraceError } from "../../../src/errors.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "./fake-store.js";
@@ -260,6 +261,47 @@ describe("BlockCache on memory and origin", () => {
     expect(cache.slab.stats()).toMatchObject({ workingBytes: BLOCK, tierBytes: BLOCK });
     expect(Buffer.compare(held.view(0, BLOCK), bytesOf(store.seed("a"), 0, BLOCK))).toBe(0);
     held.release();
+  });
+
+  it("asks sources before the origin, and the origin for what they have not", async () => {
+    const store = new FakeStore();
+    const asked: number[][] = [];
+    const peer = (slab: Slab): SlotSource => ({
+      tier: "peer",
+      groups: true,
+      read: async (object, firstBlock, count) => {
+        asked.push([firstBlock, count]);
+        return Array.from({ length: count }, (_, i) => {
+          const block = firstBlock + i;
+          if (block % 2 === 1) return undefined;
+          const slot = slab.allocate(BLOCK);
+          slot.bytes.set(bytesOf(store.seed(object.stored.path), block * BLOCK, (block + 1) * BLOCK));
+          const lease = slot.lease(block * BLOCK);
+          slot.release();
+          return lease;
+        });
+      },
+    });
+    const cache = await cacheOf(8, { sources: (slab) => [peer(slab)], spanLimits: { maxBytes: 8 * BLOCK, groupBytes: 2 * BLOCK } });
+    const object = store.object("a", 4 * BLOCK);
+    const span = await cache.acquire(object, 0, object.size, demand);
+    expect(Buffer.compare(span.view(0, object.size), bytesOf(store.seed("a"), 0, object.size))).toBe(0);
+    span.release();
+    expect(asked).toEqual([
+      [0, 2],
+      [2, 2],
+    ]);
+    expect(store.ranges.map(({ begin, end }) => [begin / BLOCK, end / BLOCK])).toEqual([
+      [1, 2],
+      [3, 4],
+    ]);
+    expect(cache.stats()).toMatchObject({
+      peerHits: 2,
+      peerBytes: 2 * BLOCK,
+      misses: 2,
+      originBytes: 2 * BLOCK,
+      memoryHeldBytes: 4 * BLOCK,
+    });
   });
 
   it("close fails what waits, and refuses what comes after", async () => {
