@@ -12,20 +12,17 @@ import type {
   OpenFile,
   PrefetchJob,
   PrefetchOptions,
-  PrefetchReport,
-  Progress,
   Watch,
 } from "./api.js";
 import { type Connection, connect } from "./engine/connect.js";
-import { abortedError, MillraceError } from "./errors.js";
+import { startPrefetch } from "./engine/prefetch-job.js";
+import type { CallOptions } from "./engine/rpc.js";
+import { checkWriteData, writeParts } from "./engine/write-parts.js";
+import { abortedError, isMillraceError, MillraceError } from "./errors.js";
 import { Manifest } from "./formats/manifest.js";
 import { DatasetView } from "./loader/dataset.js";
-import { DatasetLoader } from "./loader/loader.js";
 import type { OpenedDataset } from "./loader/protocol.js";
 import { checkDatasetOptions, millConfig } from "./options.js";
-
-/** Parts of a write: what crosses to the engine at a time. */
-const WRITE_PART_BYTES = 8 * 2 ** 20;
 
 class Mill implements Millrace {
   readonly #connection: Connection;
@@ -59,23 +56,27 @@ class Mill implements Millrace {
     const pages: ObjectInfo[][] = [];
     let wake = () => {};
     let over = false;
-    const listing = this.#call("list", prefix, {
-      onProgress: (page: ObjectInfo[]) => {
-        pages.push(page);
-        wake();
-      },
-    }).finally(() => {
+    const left = new AbortController();
+    const onProgress = (page: ObjectInfo[]) => {
+      pages.push(page);
+      wake();
+    };
+    const listing = this.#call("list", prefix, { signal: left.signal, onProgress }).finally(() => {
       over = true;
       wake();
     });
     listing.catch(() => {}); // Awaited below, once the pages that came before are handed out.
-    for (;;) {
-      const page = pages.shift();
-      if (page !== undefined) yield* page;
-      else if (over) break;
-      else await new Promise<void>((resolve) => (wake = resolve));
+    try {
+      for (;;) {
+        const page = pages.shift();
+        if (page !== undefined) yield* page;
+        else if (over) break;
+        else await new Promise<void>((resolve) => (wake = resolve));
+      }
+      await listing;
+    } finally {
+      left.abort(); // Who leaves the loop early wants no further pages.
     }
-    await listing;
   }
 
   async stat(path: string): Promise<ObjectInfo> {
@@ -102,13 +103,13 @@ class Mill implements Millrace {
   }
 
   async writeFile(path: string, data: Uint8Array | string | AsyncIterable<Uint8Array>, options: Watch = {}): Promise<ObjectInfo> {
+    checkWriteData(data);
     const id = this.#nextId++;
     const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
     const size = bytes instanceof Uint8Array ? bytes.byteLength : undefined;
     const written = this.#call("writeBegin", { id, path, size }, options);
     try {
-      const sent = this.#sendParts(id, bytes instanceof Uint8Array ? partsOf(bytes) : bytes, written);
-      await Promise.all([sent, written]);
+      await Promise.all([this.#sendParts(id, bytes, written), written]);
     } catch (error) {
       await this.#call("writeAbort", id).catch(() => {});
       await written.catch(() => {});
@@ -128,28 +129,7 @@ class Mill implements Millrace {
   }
 
   prefetch(source: Parameters<Millrace["prefetch"]>[0], options: PrefetchOptions = {}): PrefetchJob {
-    const id = this.#nextId++;
-    const cancel = new AbortController();
-    const signal = options.signal === undefined ? cancel.signal : AbortSignal.any([options.signal, cancel.signal]);
-    let progress: Progress = { bytes: 0, totalBytes: 0, objects: 0, totalObjects: 0, bytesPerSecond: 0, etaSeconds: 0 };
-    const onProgress = (now: Progress) => {
-      progress = now;
-      options.onProgress?.(now);
-    };
-    const done = this.#prefetchSource(source).then((resolved) =>
-      this.#call("prefetch", { id, source: resolved, priority: options.priority ?? 0 }, { signal, onProgress }),
-    ) as Promise<PrefetchReport>;
-    done.catch(() => {}); // A job that nobody waits for may be cancelled in peace.
-    const steer = (pause: boolean) => void this.#call("steerPrefetch", { id, pause }).catch(() => {});
-    return {
-      get progress() {
-        return progress;
-      },
-      done,
-      pause: () => steer(true),
-      resume: () => steer(false),
-      cancel: () => cancel.abort(),
-    };
+    return startPrefetch(this.#nextId++, source, options, this.#connection.rpc, (...call) => this.#call(...call));
   }
 
   async evict(prefix: string): Promise<number> {
@@ -173,38 +153,32 @@ class Mill implements Millrace {
     await this.close();
   }
 
-  async #prefetchSource(source: Parameters<Millrace["prefetch"]>[0]): Promise<unknown> {
-    if (typeof source === "string" || !("loader" in source)) return source;
-    if (!(source.loader instanceof DatasetLoader))
-      throw new MillraceError("MILLRACE_CONFIG", "prefetch: loader: expected a loader of this mill");
-    return { loaderId: await source.loader.engineId(), epoch: source.epoch, steps: source.steps };
-  }
-
   /** Sends parts until the data ends or the write has failed, whichever comes first. */
-  async #sendParts(id: number, parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, written: Promise<unknown>): Promise<void> {
+  async #sendParts(id: number, data: Uint8Array | AsyncIterable<Uint8Array>, written: Promise<unknown>): Promise<void> {
     let failed = false;
     written.catch(() => {
       failed = true;
     });
-    for await (const bytes of parts) {
+    for await (const bytes of writeParts(data)) {
       if (failed) return;
-      await this.#call("writePart", { id, bytes });
+      await this.#call("writePart", { id, bytes }, { transfer: [bytes.buffer] });
     }
     await this.#call("writePart", { id, bytes: undefined });
   }
 
-  #call(
-    method: string,
-    args: unknown,
-    options: { signal?: AbortSignal | undefined; onProgress?: ((value: never) => void) | undefined } = {},
-  ): Promise<unknown> {
-    if (this.#closed) return Promise.reject(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
-    return this.#connection.rpc.call(method, args, options);
+  async #call(method: string, args: unknown, options: CallOptions = {}): Promise<unknown> {
+    if (this.#closed) throw closedError();
+    try {
+      return await this.#connection.rpc.call(method, args, options);
+    } catch (error) {
+      // A call that the mill's end has cut short may fail with anything, depending on how far it had come.
+      throw this.#closed && !options.signal?.aborted ? closedError(error) : error;
+    }
   }
 }
 
-function* partsOf(bytes: Uint8Array): Generator<Uint8Array, void, undefined> {
-  for (let begin = 0; begin < bytes.byteLength; begin += WRITE_PART_BYTES) yield bytes.subarray(begin, begin + WRITE_PART_BYTES);
+function closedError(cause?: unknown): MillraceError {
+  return isMillraceError(cause, "MILLRACE_CLOSED") ? cause : new MillraceError("MILLRACE_CLOSED", "The mill is closed", { cause });
 }
 
 /**

@@ -67,7 +67,7 @@ async function prepare({ smoke }: { readonly smoke: boolean }): Promise<Prepared
     const s3 = { endpoint, region, credentials };
     const ceiling = { endpoint, batchSize: BATCH_SIZE, sampleBytes: SAMPLE_BYTES, shards: data.uploaded, warmUp: warmUp.uploaded };
     const loop = { ...s3, bucket: BUCKET, batchSize: BATCH_SIZE, sampleBytes: SAMPLE_BYTES, keys: data.keys, warmUp: warmUp.keys };
-    const millrace = { ...s3, bucket: BUCKET, batchSize: BATCH_SIZE, memory: "3GiB", data: "data", warmUp: "warm-up" };
+    const millrace = { ...s3, bucket: BUCKET, batchSize: BATCH_SIZE, memory: "3GiB", data: "data" };
     const subjects: Subject[] = [
       { name: "millrace", script: new URL("../subject/millrace.ts", import.meta.url), parameters: millrace, expected: data.all },
       { name: "ceiling", script: new URL("../subject/undici-ceiling.ts", import.meta.url), parameters: ceiling, expected: data.all },

@@ -3,7 +3,7 @@ import type { DiskStats } from "./disk-counters.js";
 
 /** What the cache counts from its opening on. Blocks, unless a name says bytes. */
 export class CacheCounters {
-  /** Blocks found in memory. */
+  /** Blocks found in memory, or on their way to it for another caller. */
   memoryHits = 0;
   /** Bytes asked for and served from memory. */
   memoryBytes = 0;

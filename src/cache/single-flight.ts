@@ -92,9 +92,13 @@ export class Flight {
     if (this.#waiting.delete(ticket)) this.load.left();
   }
 
-  /** Hands each waiting ticket a lease of its own. */
+  /** Hands each waiting ticket a lease of its own. The bytes came once: those who joined found them on their way to memory. */
   land(slot: Slot, begin: number, tier: Tier): void {
-    for (const [ticket, i] of this.#take()) ticket.give(this, i, slot.lease(begin), tier);
+    let from = tier;
+    for (const [ticket, i] of this.#take()) {
+      ticket.give(this, i, slot.lease(begin), from);
+      from = "memory";
+    }
   }
 
   fail(error: unknown): void {

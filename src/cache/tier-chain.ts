@@ -114,9 +114,14 @@ export class BlockCache {
     }
   }
 
-  /** Bytes of the object that memory or the disks hold, each counted once. */
-  cachedBytes(object: ObjectVersion): number {
-    return this.#holdings.bytesOf(object.id);
+  /** Bytes of [begin, end) of the object, by default of all of it, that memory or the disks hold, each counted once. */
+  cachedBytes(object: ObjectVersion, begin = 0, end: number = object.size): number {
+    if (begin === 0 && end === object.size) return this.#holdings.bytesOf(object.id);
+    let bytes = 0;
+    for (let block = Math.floor(begin / this.blockSize); block * this.blockSize < end; block++)
+      if (this.#holdings.has(object.id, block))
+        bytes += Math.min(end, (block + 1) * this.blockSize) - Math.max(begin, block * this.blockSize);
+    return bytes;
   }
 
   /** Drops the blocks of these objects; resolves to the bytes of data freed. What is being fetched meanwhile may come to be held. */

@@ -53,7 +53,31 @@ export async function openDataset(
   const found = await opener.sources.find(request.source, context.signal);
   const { format, shards } = chooseShards(found, ({ stored }) => stored.path, request.format);
   const object = (shard: number) => objectVersion(shards[shard]!.place.store, shards[shard]!.stored, shards[shard]!.place.rules);
-  for (let shard = 0; shard < shards.length; shard++) opener.cache.refer(object(shard).id);
+  const ids = shards.map((_, shard) => object(shard).id);
+  for (const id of ids) opener.cache.refer(id);
+  try {
+    return await indexed(opener, request, probe, context, { name, found, format, shards, object });
+  } catch (error) {
+    for (const id of ids) opener.cache.unrefer(id);
+    throw error;
+  }
+}
+
+interface Chosen {
+  readonly name: string;
+  readonly found: readonly FoundObject[];
+  readonly format: RecordFormat;
+  readonly shards: readonly FoundObject[];
+  readonly object: (shard: number) => ObjectVersion;
+}
+
+async function indexed(
+  opener: DatasetOpener,
+  request: OpenDataset,
+  probe: ProbeFields,
+  context: CallContext,
+  { name, found, format, shards, object }: Chosen,
+): Promise<EngineDataset> {
   if (format.wholeObjects === true) checkSizes(shards, opener.maxRecordBytes);
   const indexes =
     format.wholeObjects === true ? undefined : await indexAll(opener, request, format, shards, sidecarFinder(opener, found), context);

@@ -7,7 +7,7 @@ import type { S3Credentials } from "../api.js";
 import { MetadataCache } from "../cache/metadata-cache.js";
 import { BlockCache } from "../cache/tier-chain.js";
 import { StatsBoard } from "../diagnostics.js";
-import { MillraceError } from "../errors.js";
+import { isMillraceError, MillraceError } from "../errors.js";
 import { batchBuffers } from "../loader/assemble.js";
 import type { OpenDataset, OpenedDataset, OpenLoader, PrefetchSteps, ReadRows, RunLoader } from "../loader/protocol.js";
 import type { EngineConfig, WireS3 } from "../options.js";
@@ -18,7 +18,7 @@ import { Files, type ReadRequest } from "./files.js";
 import { EngineLoader } from "./loaders.js";
 import { Mounts, publicInfo } from "./mounts.js";
 import { Origins } from "./origins.js";
-import { loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
+import { type LostItem, loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
 import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
 import { Sources } from "./sources.js";
 import { Writes } from "./writes.js";
@@ -66,7 +66,10 @@ export class EngineHost {
     this.#board = new StatsBoard(stats);
     this.#cache = cache;
     this.#rpc = new Rpc(port, this.#refreshed(this.#handlers()), ownThread);
-    this.#origins = new Origins(config, (ask) => this.#rpc.call("credentials", ask) as Promise<S3Credentials>);
+    this.#origins = new Origins(config, {
+      askCredentials: (ask, signal) => this.#rpc.call("credentials", ask, { signal }) as Promise<S3Credentials>,
+      changed: (store, path) => this.#metadata.forget(store, path),
+    });
     this.#mounts = new Mounts(config, (root, s3: WireS3 | undefined) => this.#origins.open(root, s3));
     this.#metadata = new MetadataCache({ ...config.cache.metadata, directories: cache.disk?.directories ?? [] });
     this.#sources = new Sources(this.#mounts, this.#metadata);
@@ -123,9 +126,8 @@ export class EngineHost {
   }
 
   async #list(prefix: string, context: CallContext): Promise<void> {
-    const place = await this.#mounts.resolve(prefix);
     let page = [];
-    for await (const stored of this.#metadata.list(place.store, place.path, { signal: context.signal })) {
+    for await (const { place, stored } of this.#sources.below(prefix, context.signal)) {
       page.push(publicInfo(place, stored));
       if (page.length === LIST_PAGE) {
         context.progress(page);
@@ -174,24 +176,28 @@ export class EngineHost {
   }
 
   async #prefetch(request: PrefetchRequest, context: CallContext) {
-    const run = new PrefetchRun(this.#cache, request.priority);
+    const run = new PrefetchRun(this.#cache, request);
     this.#prefetches.set(request.id, run);
     try {
-      return await run.run(await this.#prefetchItems(request.source, context.signal), context);
+      const lost: LostItem[] = [];
+      return await run.run(await this.#prefetchItems(request.source, lost, context.signal), lost, context);
     } finally {
       this.#prefetches.delete(request.id);
     }
   }
 
-  async #prefetchItems(source: PrefetchRequest["source"], signal: AbortSignal): Promise<PrefetchItem[]> {
+  async #prefetchItems(source: PrefetchRequest["source"], lost: LostItem[], signal: AbortSignal): Promise<PrefetchItem[]> {
     if (typeof source === "string" || Array.isArray(source))
-      return wholeObjects(await this.#sources.find(source as string | string[], signal));
+      return wholeObjects(await this.#sources.find(source as string | string[], signal, (path, error) => lost.push({ path, error })));
     const { loaderId, epoch, steps } = source as PrefetchSteps;
     return loaderItems(this.#loader(loaderId).setup, epoch, steps);
   }
 
   async #evict(prefix: string, signal: AbortSignal): Promise<number> {
-    const found = await this.#sources.find(prefix, signal);
+    // What is not there any more has nothing to drop.
+    const found = await this.#sources.find(prefix, signal, (_name, error) => {
+      if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+    });
     return this.#cache.evict(wholeObjects(found).map(({ object }) => object.id));
   }
 
@@ -219,6 +225,8 @@ export class EngineHost {
   /** Ends runs and workers, then I/O, then the caches, and at last the connection. */
   async #close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#origins.close();
+    await this.#writes.close();
     await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));
     await this.#files.close();
     await this.#cache.close();
@@ -231,4 +239,6 @@ export interface PrefetchRequest {
   readonly id: number;
   readonly source: string | readonly string[] | PrefetchSteps;
   readonly priority: number;
+  /** The job begins paused. */
+  readonly paused: boolean;
 }

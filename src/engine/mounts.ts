@@ -27,14 +27,16 @@ export class Mounts {
   readonly #rules = new Map<string, HoldRules>();
 
   constructor(config: EngineConfig, openStore: OpenStore) {
-    this.#mounts = [...config.mounts].sort((a, b) => b.prefix.length - a.prefix.length);
+    // The options' check takes closing slashes off, and so leaves nothing of the root's own.
+    const mounts = config.mounts.map((mount) => (mount.uri === "file:" ? { ...mount, uri: "file:///." } : mount));
+    this.#mounts = mounts.sort((a, b) => b.prefix.length - a.prefix.length);
     this.#s3 = config.s3;
     this.#openStore = openStore;
   }
 
   /** Throws MILLRACE_CONFIG for a path that no mount holds, and what opening its store throws. */
   async resolve(path: string): Promise<Place> {
-    if (/^[a-z][a-z0-9+.-]*:/.test(path)) return this.#place(path, undefined);
+    if (/^[a-z][a-z0-9+.-]*:/i.test(path)) return this.#place(path, undefined);
     const mount = this.#mounts.find(({ prefix }) => path === prefix || path.startsWith(`${prefix}/`));
     if (mount === undefined) {
       const known = this.#mounts.map(({ prefix }) => prefix).join(", ") || "none";

@@ -3,7 +3,7 @@ import pLimit from "p-limit";
 import type { PrefetchReport } from "../api.js";
 import { type ObjectVersion, objectVersion } from "../blocks/object-version.js";
 import type { BlockCache } from "../cache/tier-chain.js";
-import { MillraceError, throwIfAborted } from "../errors.js";
+import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
 import { EpochPieces } from "../loader/pieces.js";
 import type { RunSetup } from "../loader/run.js";
 import { EpochOrder } from "../order/epoch-order.js";
@@ -31,6 +31,12 @@ export function prefetchPriority(priority: number): number {
   return Math.max(2, BASE_PRIORITY - priority);
 }
 
+/** A path that no object could be found for, and why. */
+export interface LostItem {
+  readonly path: string;
+  readonly error: unknown;
+}
+
 interface Tally {
   readonly item: PrefetchItem;
   bytes: number;
@@ -43,9 +49,10 @@ export class PrefetchRun {
   readonly #priority: number;
   #gate: Deferred<void> | undefined;
 
-  constructor(cache: BlockCache, priority: number) {
+  constructor(cache: BlockCache, { priority, paused }: { readonly priority: number; readonly paused: boolean }) {
     this.#cache = cache;
     this.#priority = prefetchPriority(priority);
+    if (paused) this.pause();
   }
 
   pause(): void {
@@ -57,8 +64,8 @@ export class PrefetchRun {
     this.#gate = undefined;
   }
 
-  /** Rejects only with MILLRACE_ABORTED. */
-  async run(items: readonly PrefetchItem[], context: CallContext): Promise<PrefetchReport> {
+  /** Rejects only with MILLRACE_ABORTED, or MILLRACE_CLOSED where the mill is closed meanwhile. */
+  async run(items: readonly PrefetchItem[], lost: readonly LostItem[], context: CallContext): Promise<PrefetchReport> {
     const meter = new ProgressMeter((progress) => context.progress(progress));
     meter.expect(
       items.length,
@@ -71,31 +78,27 @@ export class PrefetchRun {
     await Promise.all(tallies.map((tally) => this.#object(tally, limit, meter, context.signal)));
     context.signal.removeEventListener("abort", release);
     throwIfAborted(context.signal, "The prefetch");
+    const closed = tallies.find(({ error }) => isMillraceError(error, "MILLRACE_CLOSED"));
+    if (closed !== undefined) throw closed.error;
+    // Only now, when nothing of this job can push out what it brought before.
+    for (const tally of tallies) tally.error ??= this.#lack(tally.item);
     meter.report();
-    return report(tallies);
+    return report(tallies, lost);
   }
 
   async #object(tally: Tally, limit: ReturnType<typeof pLimit>, meter: ProgressMeter, signal: AbortSignal): Promise<void> {
-    const { object, ranges } = tally.item;
-    const parts = ranges.flatMap(({ begin, end }) =>
+    const parts = tally.item.ranges.flatMap(({ begin, end }) =>
       Array.from({ length: Math.ceil((end - begin) / PART_BYTES) }, (_, i) => begin + i * PART_BYTES).map((at) => ({
         begin: at,
         end: Math.min(end, at + PART_BYTES),
       })),
     );
     await Promise.all(parts.map((part) => limit(() => this.#part(tally, part, meter, signal))));
-    // Bytes that found no room were read in vain: the caller must hear of it.
-    const missing = lengthOf(ranges) - this.#cache.cachedBytes(object);
-    if (tally.error === undefined && missing > 0)
-      tally.error = new MillraceError(
-        "MILLRACE_NO_SPACE",
-        `${missing} of ${lengthOf(ranges)} bytes did not fit the cache; raise cache.memory or cache.disk, or the mount's share`,
-      );
     meter.did(1, 0);
   }
 
   async #part(tally: Tally, { begin, end }: ByteRange, meter: ProgressMeter, signal: AbortSignal): Promise<void> {
-    await this.#gate?.promise;
+    while (this.#gate !== undefined && !signal.aborted) await this.#gate.promise;
     if (signal.aborted || tally.error !== undefined) return;
     const served = (tier: string, bytes: number) => {
       if (tier === "memory" || tier === "disk") tally.alreadyCached += bytes;
@@ -108,17 +111,26 @@ export class PrefetchRun {
       tally.error ??= error;
     }
   }
+
+  /** Bytes that found no room were read in vain: the caller must hear of it. */
+  #lack({ object, ranges }: PrefetchItem): MillraceError | undefined {
+    const held = ranges.reduce((sum, { begin, end }) => sum + this.#cache.cachedBytes(object, begin, end), 0);
+    const wanted = lengthOf(ranges);
+    if (held >= wanted) return undefined;
+    const message = `${wanted - held} of ${wanted} bytes did not fit the cache; raise cache.memory or cache.disk, or the mount's share`;
+    return new MillraceError("MILLRACE_NO_SPACE", message, { uri: object.uri });
+  }
 }
 
-function report(tallies: readonly Tally[]): PrefetchReport {
-  const failed = tallies.filter(({ error }) => error !== undefined);
+function report(tallies: readonly Tally[], lost: readonly LostItem[]): PrefetchReport {
+  const failed = [...lost, ...tallies.filter(({ error }) => error !== undefined).map(({ item, error }) => ({ path: item.path, error }))];
   return {
-    objects: tallies.length - failed.length,
+    objects: tallies.length + lost.length - failed.length,
     bytes: tallies.reduce((sum, { bytes }) => sum + bytes, 0),
     alreadyCached: tallies.reduce((sum, { alreadyCached }) => sum + alreadyCached, 0),
-    failures: failed.map(({ item, error }) => ({
-      path: item.path,
-      code: error instanceof MillraceError ? error.code : "MILLRACE_UNAVAILABLE",
+    failures: failed.map(({ path, error }) => ({
+      path,
+      code: isMillraceError(error) ? error.code : "MILLRACE_UNAVAILABLE",
       message: error instanceof Error ? error.message : String(error),
     })),
   };
@@ -128,9 +140,21 @@ function lengthOf(ranges: readonly ByteRange[]): number {
   return ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
 }
 
-/** Whole objects. */
+/** The same bytes in ascending order, each once. */
+function merged(ranges: readonly ByteRange[]): ByteRange[] {
+  const result: { begin: number; end: number }[] = [];
+  for (const { begin, end } of [...ranges].sort((a, b) => a.begin - b.begin)) {
+    const last = result.at(-1);
+    if (last !== undefined && begin <= last.end) last.end = Math.max(last.end, end);
+    else result.push({ begin, end });
+  }
+  return result;
+}
+
+/** Whole objects, each once however often it is named. */
 export function wholeObjects(found: readonly FoundObject[]): PrefetchItem[] {
-  return found.map(({ place, stored }) => ({
+  const once = new Map(found.map((object) => [`${object.place.store.uri}/${object.stored.path}`, object]));
+  return [...once.values()].map(({ place, stored }) => ({
     path: place.publicPath(stored.path),
     object: objectVersion(place.store, stored, place.rules),
     ranges: [{ begin: 0, end: stored.size }],
@@ -150,7 +174,11 @@ export function loaderItems(setup: RunSetup, epoch: number, steps: number | unde
       const range = source.manifest.compressed(shard) ? { begin: 0, end: source.object(shard).size } : { begin, end: to };
       const ranges = byShard.get(shard);
       if (ranges === undefined) byShard.set(shard, [range]);
-      else if (!source.manifest.compressed(shard)) ranges.push(range);
+      else ranges.push(range);
     }
-  return [...byShard].map(([shard, ranges]) => ({ path: source.manifest.shard(shard).uri, object: source.object(shard), ranges }));
+  return [...byShard].map(([shard, ranges]) => ({
+    path: source.manifest.shard(shard).uri,
+    object: source.object(shard),
+    ranges: merged(ranges),
+  }));
 }

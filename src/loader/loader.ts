@@ -128,6 +128,11 @@ export class DatasetLoader<F> implements Loader<F> {
     return this.#loaderId;
   }
 
+  /** True for a loader of the mill whose engine this is. */
+  isOf(engine: EngineClient): boolean {
+    return this.#setup.engine === engine;
+  }
+
   #epochFrom(place: Place, until: number, signal: AbortSignal | undefined): Epoch<F> {
     const plan = this.#plan(place.position);
     return {

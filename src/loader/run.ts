@@ -158,5 +158,6 @@ export class Run {
     const waits = new Map<Piece, Promise<void> | undefined>();
     for (const { piece } of taken) if (!waits.has(piece)) waits.set(piece, this.#scheduler.need(piece));
     await Promise.all(waits.values());
+    for (const piece of waits.keys()) piece.taken();
   }
 }

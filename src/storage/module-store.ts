@@ -1,6 +1,8 @@
 import type { ModuleRef } from "../api.js";
 import { isMillraceError, MillraceError } from "../errors.js";
-import type { Store } from "./store.js";
+import { compareUtf8 } from "../util/utf8-order.js";
+import type { ListOptions, ReadOptions, Store, StoredObject } from "./store.js";
+import { targetBytes } from "./targets.js";
 import { redactUri } from "./uri.js";
 
 /** What a store's module exports: makes a store for one root, `gs://bucket`. `args` is the ModuleRef's. */
@@ -47,7 +49,7 @@ function checkShape(store: Store | undefined, where: string): void {
     if (store[method] !== undefined && typeof store[method] !== "function") throw wrong(`has a ${method} that is not a function`);
 }
 
-/** The store, throwing nothing but MillraceErrors. */
+/** The store, throwing nothing but MillraceErrors, and held to what the interface says: a breach must not become wrong bytes or lost objects. */
 function guarded(store: Store): Store {
   const { write } = store;
   const close = store.close?.bind(store);
@@ -60,18 +62,74 @@ function guarded(store: Store): Store {
   };
   return {
     uri: store.uri,
-    list: async function* (prefix, options) {
-      try {
-        yield* store.list(prefix, options);
-      } catch (error) {
-        throw foreignError(error, `${store.uri}/${prefix}`);
-      }
-    },
-    stat: (path, options) => guard(path, () => store.stat(path, options)),
-    readInto: (object, begin, targets, options) => guard(object.path, () => store.readInto(object, begin, targets, options)),
-    ...(write && { write: (path, parts, options) => guard(path, () => write.call(store, path, parts, options)) }),
+    list: (prefix, options) => guardedList(store, prefix, options),
+    stat: (path, options) => guard(path, async () => checkObject(await store.stat(path, options), store, "stat", path)),
+    readInto: (object, begin, targets, options) => guard(object.path, () => guardedRead(store, object, begin, targets, options ?? {})),
+    ...(write && {
+      write: (path, parts, options) =>
+        guard(path, async () => checkObject(await write.call(store, path, parts, options), store, "write", path)),
+    }),
     ...(close && { close }),
   };
+}
+
+async function* guardedList(store: Store, prefix: string, options: ListOptions | undefined): AsyncIterable<StoredObject> {
+  let last: string | undefined;
+  try {
+    for await (const object of store.list(prefix, options)) {
+      checkObject(object, store, "list", prefix);
+      if (!object.path.startsWith(prefix)) throw breach(store, "list", prefix, `gave ${object.path}, which does not begin with the prefix`);
+      if (last !== undefined && compareUtf8(object.path, last) <= 0)
+        throw breach(store, "list", prefix, `gave ${object.path} after ${last}: the order must be ascending by UTF-8 bytes`);
+      last = object.path;
+      yield object;
+    }
+  } catch (error) {
+    throw foreignError(error, `${store.uri}/${prefix}`);
+  }
+}
+
+/** A read that has not filled its targets would hand out what the memory held before. */
+async function guardedRead(
+  store: Store,
+  object: StoredObject,
+  begin: number,
+  targets: readonly Uint8Array[],
+  options: ReadOptions,
+): Promise<void> {
+  const progress = options.progress ?? { received: 0 };
+  const before = progress.received;
+  let lost = false;
+  const claim =
+    options.claim &&
+    (() => {
+      const won = options.claim!();
+      lost = !won;
+      return won;
+    });
+  await store.readInto(object, begin, targets, { ...options, progress, ...(claim && { claim }) });
+  const filled = progress.received - before;
+  const wanted = targetBytes(targets);
+  if (lost || filled === wanted) return;
+  const said = `resolved with ${filled} of ${wanted} bytes (by progress.received, which it must advance)`;
+  throw breach(store, "readInto", object.path, said);
+}
+
+function checkObject(object: StoredObject, store: Store, method: string, path: string): StoredObject {
+  if (typeof object !== "object" || object === null) throw breach(store, method, path, `gave ${String(object)} for an object's facts`);
+  const { size, etag, lastModified } = object;
+  if (typeof object.path !== "string" || (method !== "list" && object.path !== path))
+    throw breach(store, method, path, `gave the path ${String(object.path)}`);
+  if (!Number.isSafeInteger(size) || size < 0) throw breach(store, method, path, `gave ${object.path} the size ${String(size)}`);
+  if (typeof etag !== "string" || etag === "") throw breach(store, method, path, `gave ${object.path} no etag, which tells versions apart`);
+  if (lastModified !== undefined && !(lastModified instanceof Date))
+    throw breach(store, method, path, `gave ${object.path} a lastModified that is no Date`);
+  return object;
+}
+
+function breach(store: Store, method: string, path: string, what: string): MillraceError {
+  const uri = redactUri(`${store.uri}/${path}`);
+  return new MillraceError("MILLRACE_CONFIG", `${uri}: the store breaks its contract: ${method}() ${what}`, { uri });
 }
 
 function foreignError(error: unknown, uri: string): MillraceError {

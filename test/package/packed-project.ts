@@ -9,6 +9,8 @@ import { promisify } from "node:util";
 const REPOSITORY = fileURLToPath(new URL("../../", import.meta.url));
 const TSC = join(REPOSITORY, "node_modules/typescript/bin/tsc");
 const execute = promisify(execFile);
+/** What the package is made from. */
+const SOURCES = ["src", "tsconfig.json", "tsconfig.build.json", "package.json", "README.md", "LICENSE", "CHANGELOG.md"];
 /** A program that hangs must not hang the tests, milliseconds. */
 const PROGRAM_LIMIT_MS = 60_000;
 
@@ -45,8 +47,9 @@ async function install(folder: string): Promise<Pick<PackedProject, "folder" | "
   const installed = join(folder, "node_modules/millrace");
   await mkdir(source);
   await mkdir(installed, { recursive: true });
-  for (const name of ["package.json", "README.md", "LICENSE", "CHANGELOG.md"]) await cp(join(REPOSITORY, name), join(source, name));
-  await execute(process.execPath, [TSC, "-p", join(REPOSITORY, "tsconfig.build.json"), "--outDir", join(source, "dist")]);
+  for (const name of SOURCES) await cp(join(REPOSITORY, name), join(source, name), { recursive: true });
+  await symlink(join(REPOSITORY, "node_modules"), join(source, "node_modules"), "dir");
+  await execute(process.execPath, [TSC, "-p", "tsconfig.build.json"], { cwd: source });
   const { stdout } = await execute("npm", ["pack", "--json"], { cwd: source, maxBuffer: 2 ** 26 });
   const [tarball] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
   await execute("tar", ["-xzf", join(source, tarball.filename), "-C", installed, "--strip-components=1"]);
