@@ -25,7 +25,7 @@ export const METRICS: readonly Metric[] = [
     group: "memory",
     name: "chargedBytes",
     unit: "bytes",
-    meaning: "Capacity taken now: data, rounding to 64 KiB, and room promised to blocks on their way",
+    meaning: "Capacity taken now: data, rounding to 16 KiB, and room promised to blocks on their way",
   },
   { group: "memory", name: "capacityBytes", unit: "bytes", meaning: "cache.memory" },
   { group: "memory", name: "evictions", unit: "blocks", meaning: "Blocks that left memory to make room" },

@@ -10,8 +10,8 @@ import { memoryLimit } from "./util/cgroup.js";
 import { parseDuration } from "./util/duration.js";
 
 const MIB = 2 ** 20;
-/** Slots are cut in units of 64 KiB: block sizes that are no multiple of it would waste the rest. */
-const SLOT_UNIT = 64 * 1024;
+/** The disk tier's file names carry the block size in this unit. */
+const BLOCK_UNIT = 64 * 1024;
 
 export interface Defaults {
   readonly memoryShare: number;
@@ -270,7 +270,7 @@ function moduleConfig(ref: ModuleRef): EngineConfig["stores"][string] {
 
 function cacheConfig(cache: NonNullable<z.infer<typeof millSchema>["cache"]>): EngineConfig["cache"] {
   const blockSize = parseBytes(cache.blockSize ?? DEFAULTS.blockSize, "cache.blockSize");
-  if (blockSize === 0 || blockSize % SLOT_UNIT !== 0 || blockSize > 64 * MIB || (blockSize & (blockSize - 1)) !== 0)
+  if (blockSize === 0 || blockSize % BLOCK_UNIT !== 0 || blockSize > 64 * MIB || (blockSize & (blockSize - 1)) !== 0)
     throw new MillraceError("MILLRACE_CONFIG", `cache.blockSize: expected a power of two from 64 KiB to 64 MiB, got ${blockSize}`);
   return {
     memoryBytes: parseBytes(cache.memory ?? Math.floor(memoryLimit() * DEFAULTS.memoryShare), "cache.memory"),

@@ -62,7 +62,7 @@ function model(): tf.LayersModel {
 async function train(dataset: Dataset<typeof FIELDS>, { epochs, origin }: Setting): Promise<void> {
   const net = model();
   const loader = dataset.loader({ batchSize: BATCH, shuffle: { seed: SEED }, remainder: "drop" });
-  console.log("\n  epoch     loss  accuracy  samples/s   stall   memory hits        origin");
+  console.log("\n  epoch     loss  accuracy  samples/s   stall   from memory   from origin   sent by the origin");
   for (const epoch of loader.epochs(epochs)) {
     const before = loader.stats();
     await origin?.reset();
@@ -85,8 +85,8 @@ async function train(dataset: Dataset<typeof FIELDS>, { epochs, origin }: Settin
     progress.stop();
     const wall = performance.now() - started;
     const { bytes } = loader.stats();
-    // The built-in origin counts what it sent; of a real one, we know what arrived.
-    const sent = (await origin?.stats())?.bytesSent ?? bytes.origin - before.bytes.origin;
+    // The built-in origin counts what it sent, which is all that a bill knows of.
+    const sent = origin === undefined ? undefined : (await origin.stats()).bytesSent;
     const columns = [
       String(epoch.number + 1).padStart(7),
       loss.toFixed(4).padStart(9),
@@ -96,7 +96,8 @@ async function train(dataset: Dataset<typeof FIELDS>, { epochs, origin }: Settin
         .padStart(11),
       `${((100 * waited) / wall).toFixed(1)} %`.padStart(8),
       megabytes(bytes.memory - before.bytes.memory).padStart(14),
-      megabytes(sent).padStart(14),
+      megabytes(bytes.origin - before.bytes.origin).padStart(14),
+      (sent === undefined ? "not known" : megabytes(sent)).padStart(21),
     ];
     console.log(columns.join(""));
   }

@@ -1,7 +1,7 @@
 /**
  * Brings missing blocks: disk first, then the sources in order, the origin last. Every flight given to it lands or fails; it never rejects.
  */
-import type { Demand, Tier } from "../blocks/block-source.js";
+import type { BlockSource, Demand, Tier } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slot, SlotLease } from "../blocks/slab.js";
 import { type BlockPart, partOf, planSpans, type Span, type SpanLimits } from "../blocks/span.js";
@@ -14,7 +14,7 @@ import type { MemoryTier } from "./memory-tier.js";
 import { Flight, type FlightTable, Load, type Ticket } from "./single-flight.js";
 
 /** A BlockSource behind the disks whose leases are slots of this cache's slab, so that they can be held without a copy. */
-export interface SlotSource {
+export interface SlotSource extends BlockSource {
   readonly tier: Tier;
   /** Spans asked of it do not cross groups. */
   readonly groups: boolean;

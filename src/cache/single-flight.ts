@@ -38,6 +38,13 @@ export class Load {
   }
 }
 
+interface Waiting {
+  /** Place in the ticket. */
+  readonly slot: number;
+  /** Of this block, that it needs. */
+  readonly bytes: number;
+}
+
 export class Flight {
   readonly block: number;
   readonly load: Load;
@@ -46,7 +53,7 @@ export class Flight {
   #begin: number;
   #end: number;
   #sealed = false;
-  #waiting = new Map<Ticket, number>();
+  #waiting = new Map<Ticket, Waiting>();
 
   constructor(block: number, begin: number, end: number, load: Load) {
     this.block = block;
@@ -82,7 +89,7 @@ export class Flight {
     if (this.#sealed && (begin < this.#begin || end > this.#end)) return false;
     this.#begin = Math.min(this.#begin, begin);
     this.#end = Math.max(this.#end, end);
-    this.#waiting.set(ticket, slot);
+    this.#waiting.set(ticket, { slot, bytes: end - begin });
     this.load.joined();
     ticket.expect(this);
     return true;
@@ -92,12 +99,12 @@ export class Flight {
     if (this.#waiting.delete(ticket)) this.load.left();
   }
 
-  /** Hands each waiting ticket a lease of its own. The bytes came once: those who joined found them on their way to memory. */
+  /** Hands each waiting ticket a lease of its own. The bytes came once: who asks for them again found them on their way to memory. */
   land(slot: Slot, begin: number, tier: Tier): void {
-    let from = tier;
-    for (const [ticket, i] of this.#take()) {
-      ticket.give(this, i, slot.lease(begin), from);
-      from = "memory";
+    let unclaimed = slot.bytes.length;
+    for (const [ticket, { slot: i, bytes }] of this.#take()) {
+      ticket.give(this, i, slot.lease(begin), bytes <= unclaimed ? tier : "memory");
+      unclaimed -= bytes;
     }
   }
 
@@ -105,7 +112,7 @@ export class Flight {
     for (const [ticket] of this.#take()) ticket.fail(error);
   }
 
-  #take(): Map<Ticket, number> {
+  #take(): Map<Ticket, Waiting> {
     const waiting = this.#waiting;
     this.#waiting = new Map();
     this.#ended = true;

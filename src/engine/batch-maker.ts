@@ -8,6 +8,7 @@ import type { OpenLoader } from "../loader/protocol.js";
 import type { Rows } from "../loader/rows.js";
 import type { BatchMaker } from "../loader/run.js";
 import { cpuLimit } from "../util/cgroup.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 import type { EngineDataset } from "./datasets.js";
 import { DecodePool } from "./decode-pool.js";
 import { loadDecoder } from "./load-decoder.js";
@@ -29,7 +30,8 @@ export async function openMaker(request: OpenLoader, dataset: EngineDataset, sig
   const { seed, timeoutMs } = { seed: config.shuffle === false ? 0 : config.shuffle.seed, timeoutMs: config.decodeTimeoutMs };
   const workers = config.workers === "auto" ? Math.min(MOST_WORKERS, Math.max(1, cpuLimit() - 1)) : config.workers;
   if (workers === 0) {
-    const loaded = await loadDecoder(decoder.url, decoder.output);
+    // The module may wait for ever at its top level.
+    const loaded = await unlessAborted(loadDecoder(decoder.url, decoder.output), signal, "Loading the decoder");
     return new ThreadMaker({ ...spec, decode: { decoder: loaded, args: decoder.args, seed, timeoutMs } });
   }
   const { format, fields, classes, root, onError } = spec;

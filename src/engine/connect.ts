@@ -11,6 +11,8 @@ import { fromWireError, type WireError } from "./wire-error.js";
 
 /** An engine thread that does not end by itself within this time is ended. It has nothing left to lose: its caches are closed. */
 const EXIT_WITHIN_MS = 5_000;
+/** An engine thread that has not closed its caches by then never will: a decoder on it loops for ever, say. Writes to the disks take seconds. */
+const CLOSE_WITHIN_MS = 60_000;
 
 export interface Connection {
   readonly rpc: Rpc;
@@ -30,7 +32,7 @@ export async function connect(config: EngineConfig, inline: boolean, handlers: H
   const board = new StatsBoard();
   const { port1, port2 } = new MessageChannel();
   const start: HostStart = { config, stats: board.buffer };
-  const rpc = new Rpc(port1, handlers);
+  const rpc = new Rpc(port1, handlers, false, !inline);
   let worker: Worker | undefined;
   try {
     if (inline) await EngineHost.start(port2, start, false);
@@ -79,18 +81,27 @@ function watch(worker: Worker, rpc: Rpc): void {
       ),
     ),
   );
-  worker.on("exit", () => rpc.close(new MillraceError("MILLRACE_UNAVAILABLE", "The engine thread has ended")));
+  worker.on("exit", (code) =>
+    rpc.close(
+      new MillraceError(
+        "MILLRACE_UNAVAILABLE",
+        `The engine thread has ended with code ${code} (did a decoder or a store end its thread?); open the mill anew`,
+      ),
+    ),
+  );
   // An idle mill keeps no process alive; a call in progress does, by its port.
   worker.unref();
 }
 
 async function close(rpc: Rpc, worker: Worker | undefined): Promise<void> {
+  const late = setTimeout(() => void worker?.terminate(), CLOSE_WITHIN_MS);
   try {
     await rpc.call("close", undefined);
   } catch {
     // The engine is gone already: there is nothing left to close.
   }
-  const exited = worker && (worker.threadId < 0 ? undefined : once(worker, "exit"));
+  clearTimeout(late);
+  const exited = worker && (worker.threadId < 0 ? undefined : new Promise<void>((resolve) => worker.once("exit", () => resolve())));
   rpc.close();
   if (worker === undefined || exited === undefined) return;
   worker.ref();

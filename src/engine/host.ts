@@ -11,6 +11,7 @@ import { isMillraceError, MillraceError } from "../errors.js";
 import { batchBuffers } from "../loader/assemble.js";
 import type { OpenDataset, OpenedDataset, OpenLoader, PrefetchSteps, ReadRows, RunLoader } from "../loader/protocol.js";
 import type { EngineConfig, WireS3 } from "../options.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { probeFields, readRows } from "./batch-maker.js";
 import { type EngineDataset, openDataset } from "./datasets.js";
 import { figures } from "./figures.js";
@@ -46,7 +47,9 @@ export class EngineHost {
   readonly #files: Files;
   readonly #writes: Writes;
   readonly #datasets = new Map<number, EngineDataset>();
-  readonly #loaders = new Map<number, EngineLoader>();
+  /** Also those that are still being opened. */
+  readonly #loaders = new Map<number, Promise<EngineLoader>>();
+  readonly #closing = new AbortController();
   readonly #prefetches = new Map<number, PrefetchRun>();
   readonly #timer: NodeJS.Timeout;
   #nextId = 1;
@@ -102,7 +105,8 @@ export class EngineHost {
       openDataset: (request: OpenDataset, context: CallContext) => this.#openDataset(request, context),
       readRows: (request: ReadRows, context: CallContext) => this.#readRows(request, context),
       openLoader: (request: OpenLoader, context: CallContext) => this.#openLoader(request, context),
-      runLoader: (request: RunLoader, context: CallContext) => this.#loader(request.loaderId).run(request, context, () => this.#refresh()),
+      runLoader: async (request: RunLoader, context: CallContext) =>
+        (await this.#loader(request.loaderId)).run(request, context, () => this.#refresh()),
       closeLoader: (id: number) => this.#closeLoader(id),
       prefetch: (request: PrefetchRequest, context: CallContext) => this.#prefetch(request, context),
       steerPrefetch: ({ id, pause }: { id: number; pause: boolean }) => this.#prefetches.get(id)?.[pause ? "pause" : "resume"](),
@@ -162,16 +166,22 @@ export class EngineHost {
     return new Transfer(batch, batchBuffers(batch));
   }
 
-  async #openLoader(request: OpenLoader, { signal }: CallContext): Promise<number> {
-    const loader = await EngineLoader.open(request, this.#dataset(request.datasetId), this.#cache, signal);
-    const id = this.#nextId++;
-    this.#loaders.set(id, loader);
-    return id;
+  async #openLoader(request: OpenLoader, context: CallContext): Promise<void> {
+    const signal = combinedSignal(context.signal, this.#closing.signal);
+    const opening = EngineLoader.open(request, this.#dataset(request.datasetId), this.#cache, signal);
+    this.#loaders.set(request.loaderId, opening);
+    try {
+      await opening;
+    } catch (error) {
+      this.#loaders.delete(request.loaderId);
+      throw this.#closing.signal.aborted ? this.#closing.signal.reason : error;
+    }
   }
 
   async #closeLoader(id: number): Promise<void> {
-    const loader = this.#loaders.get(id);
+    const opening = this.#loaders.get(id);
     this.#loaders.delete(id);
+    const loader = await opening?.catch(() => undefined); // Whoever opened it has heard of the failure.
     await loader?.close();
   }
 
@@ -190,7 +200,7 @@ export class EngineHost {
     if (typeof source === "string" || Array.isArray(source))
       return wholeObjects(await this.#sources.find(source as string | string[], signal, (path, error) => lost.push({ path, error })));
     const { loaderId, epoch, steps } = source as PrefetchSteps;
-    return loaderItems(this.#loader(loaderId).setup, epoch, steps);
+    return loaderItems((await this.#loader(loaderId)).setup, epoch, steps);
   }
 
   async #evict(prefix: string, signal: AbortSignal): Promise<number> {
@@ -212,7 +222,7 @@ export class EngineHost {
     return dataset;
   }
 
-  #loader(id: number): EngineLoader {
+  #loader(id: number): Promise<EngineLoader> {
     const loader = this.#loaders.get(id);
     if (loader === undefined) throw new MillraceError("MILLRACE_CLOSED", "The loader is closed");
     return loader;
@@ -225,6 +235,7 @@ export class EngineHost {
   /** Ends runs and workers, then I/O, then the caches, and at last the connection. */
   async #close(): Promise<void> {
     clearInterval(this.#timer);
+    this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
     this.#origins.close();
     await this.#writes.close();
     await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));

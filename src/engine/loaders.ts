@@ -1,7 +1,7 @@
 /** Open loaders on the engine's side: their order, their decoder, and the runs that hand their batches over. */
 import type { MessagePort } from "node:worker_threads";
 import type { BlockCache } from "../cache/tier-chain.js";
-import { MillraceError } from "../errors.js";
+import { abortedError, MillraceError } from "../errors.js";
 import { type AssembledBatch, batchBuffers } from "../loader/assemble.js";
 import { orderOf } from "../loader/order-facts.js";
 import type { PieceSource } from "../loader/piece.js";
@@ -44,6 +44,10 @@ export class EngineLoader {
       },
     };
     const maker = await openMaker(request, dataset, signal);
+    if (signal.aborted) {
+      await maker.close();
+      throw abortedError(signal, "Opening the loader");
+    }
     return new EngineLoader({ source, order, config: request.config, maker }, maker, tally);
   }
 
@@ -70,24 +74,24 @@ export class EngineLoader {
       () => stop.abort(),
       (buffers) => this.#maker.recycle(buffers),
     );
+    const run = new Run(this.#setup, { epoch: request.epoch, position: request.position }, request.until, signal);
     try {
       await previous;
-      const run = new Run(this.#setup, { epoch: request.epoch, position: request.position }, request.until, signal);
-      // The loop that waits for the first batch has no credit to give before it: read-ahead starts with the run.
       for await (const made of run.batches()) {
         this.#tally.skipped += made.batch.skipped.length;
         const stats = this.#stats(run);
         if (!(await outlet.send({ t: "batch", ...made, stats }, made.batch))) break;
       }
-      ending();
-      outlet.end({ t: "end", stats: this.#stats(run) });
     } catch (error) {
-      // What a stopped run fails with is of no interest to the caller that stopped it.
-      if (!stop.signal.aborted) throw error;
+      // What an ended run fails with is of no interest to those who ended it.
+      if (!signal.aborted) throw error;
     } finally {
       done.resolve();
+      ending();
+      outlet.end({ t: "end", stats: this.#stats(run) });
       outlet.close();
     }
+    this.#closing.signal.throwIfAborted();
   }
 
   async close(): Promise<void> {
@@ -137,7 +141,12 @@ class Outlet {
     }
     if (this.#signal.aborted) return false;
     this.#credit--;
-    this.#port.postMessage(message, batchBuffers(batch));
+    try {
+      this.#port.postMessage(message, batchBuffers(batch));
+    } catch (cause) {
+      const what = `the decoder's json values cannot be sent between threads: ${(cause as Error).message}`;
+      throw new MillraceError("MILLRACE_DECODE", what, { cause });
+    }
     return true;
   }
 

@@ -27,7 +27,7 @@ const PARTS_AT_ONCE = 8;
 const BASE_PRIORITY = 1_000_000;
 
 /** A higher number goes first among prefetches, and none before a loop's reads. */
-export function prefetchPriority(priority: number): number {
+function prefetchPriority(priority: number): number {
   return Math.max(2, BASE_PRIORITY - priority);
 }
 

@@ -29,6 +29,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((value: never) => void) | undefined;
   readonly transfer?: readonly NodeTransferable[] | undefined;
+  /** The call alone does not keep the process alive: whoever comes to wait for it holds the connection. */
+  readonly background?: boolean | undefined;
 }
 
 type Message =
@@ -49,20 +51,35 @@ export class Rpc {
   readonly #pending = new Map<number, Pending>();
   readonly #serving = new Map<number, AbortController>();
   #nextId = 1;
+  #holders = 0;
   #closed: Error | undefined;
 
-  /** `holds`: the connection keeps its thread alive even when idle, as the engine's own thread needs. Else only a call in progress does. */
-  constructor(port: MessagePort, handlers: Handlers, holds = false) {
+  /**
+   * `holds`: the connection keeps its thread alive even when idle, as the engine's own thread needs. Else only a call in progress does.
+   * `watched`: somebody else closes the connection when the other side has ended, and knows why it has.
+   */
+  constructor(port: MessagePort, handlers: Handlers, holds = false, watched = false) {
     this.#port = port;
     this.#handlers = handlers;
     this.#holds = holds;
     port.on("message", (message: Message) => this.#receive(message));
     port.on("messageerror", (error) => this.close(new MillraceError("MILLRACE_CLOSED", "A message could not be read", { cause: error })));
-    port.on("close", () => this.close(new MillraceError("MILLRACE_CLOSED", "The engine has ended")));
-    this.#rest();
+    if (!watched) port.on("close", () => this.close(new MillraceError("MILLRACE_CLOSED", "The engine has ended")));
+    if (!holds) port.unref();
   }
 
-  async call(method: string, args: unknown, { signal, onProgress, transfer = [] }: CallOptions = {}): Promise<unknown> {
+  /** Keeps the thread alive until what it returns is called. */
+  hold(): () => void {
+    if (this.#holders++ === 0 && this.#closed === undefined) this.#port.ref();
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      if (--this.#holders === 0 && !this.#holds) this.#port.unref();
+    };
+  }
+
+  async call(method: string, args: unknown, { signal, onProgress, transfer = [], background = false }: CallOptions = {}): Promise<unknown> {
     if (this.#closed !== undefined) throw this.#closed;
     if (signal?.aborted) throw abortedError(signal);
     const id = this.#nextId++;
@@ -72,7 +89,7 @@ export class Rpc {
       pending.reject(abortedError(signal!));
     };
     this.#pending.set(id, pending);
-    this.#port.ref();
+    const release = background ? undefined : this.hold();
     signal?.addEventListener("abort", cancel, { once: true });
     try {
       this.#port.postMessage({ t: "call", id, method, args } satisfies Message, transfer);
@@ -80,7 +97,7 @@ export class Rpc {
     } finally {
       signal?.removeEventListener("abort", cancel);
       this.#pending.delete(id);
-      this.#rest();
+      release?.();
     }
   }
 
@@ -91,10 +108,6 @@ export class Rpc {
     for (const pending of this.#pending.values()) pending.reject(reason);
     for (const controller of this.#serving.values()) controller.abort(reason);
     this.#port.close();
-  }
-
-  #rest(): void {
-    if (this.#pending.size === 0 && !this.#holds) this.#port.unref();
   }
 
   #receive(message: Message): void {

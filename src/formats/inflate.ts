@@ -6,7 +6,7 @@ import { formatBytes } from "../util/byte-size.js";
 import type { RecordIndex, ShardReader } from "./format.js";
 
 /** A compressed shard is held whole; one that is larger than this once inflated should have been several. */
-export const MAX_INFLATED_BYTES: number = 2 * 2 ** 30;
+const MAX_INFLATED_BYTES: number = 2 * 2 ** 30;
 /** Output comes in pieces of this size; Node's own 16 KiB would be 65,536 pieces a GiB. */
 const CHUNK_BYTES = 2 ** 20;
 

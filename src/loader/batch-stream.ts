@@ -2,7 +2,7 @@
  * The caller's end of a run: batches that the engine has sent, and the credit that lets it send more.
  * The queue is the back-pressure: a loop that does not ask gets no more than its credit, and the engine then stops fetching.
  */
-import { MessageChannel } from "node:worker_threads";
+import { MessageChannel, receiveMessageOnPort } from "node:worker_threads";
 import { abortedError, MillraceError } from "../errors.js";
 import { type Deferred, deferred } from "../util/deferred.js";
 import type { BatchMessage, EngineClient, EngineLoaderStats, RunControl, RunMessage } from "./protocol.js";
@@ -21,6 +21,7 @@ export interface StreamStart {
 }
 
 export class BatchStream {
+  readonly #engine: EngineClient;
   readonly #port;
   readonly #queue: BatchMessage[] = [];
   readonly #onStats: (stats: EngineLoaderStats) => void;
@@ -28,38 +29,32 @@ export class BatchStream {
   readonly ended: Promise<void>;
   #waiting: Deferred<void> | undefined;
   #over = false;
-  #ending = false;
   #failure: unknown;
   #creditGrown = false;
 
   constructor(engine: EngineClient, start: StreamStart, onStats: (stats: EngineLoaderStats) => void) {
     const { port1, port2 } = new MessageChannel();
+    this.#engine = engine;
     this.#port = port1;
     this.#onStats = onStats;
     port1.on("message", (message: RunMessage) => this.#receive(message));
     const closed = new Promise<void>((resolve) => port1.once("close", resolve));
-    // Only a loop that waits keeps the process alive.
+    // Only a loop that waits keeps the process alive: by the engine's connection, since the run's result comes over that.
     port1.unref();
     this.#control({ t: "credit", count: FIRST_CREDIT });
-    const call = engine.call("runLoader", { ...start, port: port2 }, { transfer: [port2] });
+    const call = engine.call("runLoader", { ...start, port: port2 }, { transfer: [port2], background: true });
+    call.catch((error) => this.#fail(error));
     // The call's result may overtake the last batches, which travel by another port: the run is over when both have ended.
-    this.ended = Promise.allSettled([call, closed]).then(([result]) => {
-      if (result.status === "rejected") this.#failure ??= result.reason;
+    this.ended = Promise.allSettled([call, closed]).then(() => {
       this.#over = true;
       this.#waiting?.resolve();
     });
-    // Its end is a matter of moments now, and whoever waits for it must not be alone in the process.
-    call.then(
-      () => {
-        this.#ending = true;
-        port1.ref();
-      },
-      () => port1.close(),
-    );
   }
 
   /** The next batch, or undefined at the end of the run. */
   async next(signal: AbortSignal | undefined): Promise<BatchMessage | undefined> {
+    // The signal may have fired while the caller waited for something else.
+    if (signal?.aborted) this.stop(abortedError(signal, "Iteration"));
     while (this.#queue.length === 0 && !this.#over) await this.#wait(signal);
     const message = this.#queue.shift();
     if (message === undefined) {
@@ -67,6 +62,8 @@ export class BatchStream {
       return undefined;
     }
     this.#control({ t: "credit", count: 1 + this.#growth(message) });
+    // Told with the batch and not before: figures are of what the loop has received.
+    this.#onStats(message.stats);
     return message;
   }
 
@@ -83,15 +80,17 @@ export class BatchStream {
     this.#failure ??= reason;
     this.#over = true;
     this.#waiting?.resolve();
+    // Its end is a matter of moments now, and whoever waits for it must not be alone in the process.
+    void this.ended.then(this.#engine.hold());
   }
 
   async #wait(signal: AbortSignal | undefined): Promise<void> {
     this.#waiting = deferred();
     const abort = () => this.stop(abortedError(signal!, "Iteration"));
     signal?.addEventListener("abort", abort, { once: true });
-    this.#port.ref();
+    const release = this.#engine.hold();
     await this.#waiting.promise;
-    if (!this.#ending) this.#port.unref();
+    release();
     signal?.removeEventListener("abort", abort);
     this.#waiting = undefined;
   }
@@ -103,12 +102,20 @@ export class BatchStream {
     return Math.max(FIRST_CREDIT, Math.min(MOST_CREDIT, Math.floor(QUEUE_BYTES / bytes))) - FIRST_CREDIT;
   }
 
+  /** Batches that were sent before the failure are there: it came by another way. */
+  #fail(error: unknown): void {
+    for (let sent = receiveMessageOnPort(this.#port); sent !== undefined; sent = receiveMessageOnPort(this.#port))
+      this.#receive(sent.message);
+    this.#failure ??= error;
+    this.#port.close();
+  }
+
   #control(message: RunControl): void {
     this.#port.postMessage(message);
   }
 
   #receive(message: RunMessage): void {
-    this.#onStats(message.stats);
+    if (message.t === "end") this.#onStats(message.stats);
     if (message.t === "end" || this.#over) return;
     this.#queue.push(message);
     this.#waiting?.resolve();

@@ -4,6 +4,8 @@ import { MillraceError, throwIfAborted } from "../errors.js";
 import type { LoaderConfig } from "../options.js";
 import type { OrderSpec } from "../order/spec.js";
 import { type StepPlan, stepPlan } from "../order/steps.js";
+import { combinedSignal } from "../util/combined-signal.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 import { Batch } from "./batch.js";
 import { BatchStream } from "./batch-stream.js";
 import type { BatchMessage, EngineClient, EngineLoaderStats, OpenLoader } from "./protocol.js";
@@ -12,7 +14,7 @@ import { WaitStats } from "./wait-stats.js";
 
 export interface LoaderSetup {
   readonly engine: EngineClient;
-  readonly open: OpenLoader;
+  readonly open: Omit<OpenLoader, "loaderId">;
   readonly order: OrderSpec;
   readonly sampleCount: number;
   readonly fingerprint: string;
@@ -28,11 +30,14 @@ const NO_STATS: EngineLoaderStats = {
   readAhead: { depthBytes: 0, inFlight: 0, reason: "nothing was read yet" },
 };
 
+/** Numbers of this process's loaders: the caller chooses them. */
+let nextLoaderId = 1;
+
 interface OpenStream {
   readonly stream: BatchStream;
   readonly until: number;
-  /** Where its next batch begins. */
-  at: Place;
+  /** The epoch that it goes on with; undefined while an iteration takes its batches. */
+  nextEpoch: number | undefined;
 }
 
 export class DatasetLoader<F> implements Loader<F> {
@@ -49,7 +54,7 @@ export class DatasetLoader<F> implements Loader<F> {
   #engineStats = NO_STATS;
   #batches = 0;
   #samples = 0;
-  #closed = false;
+  readonly #closing = new AbortController();
 
   constructor(setup: LoaderSetup, options: LoaderOptions) {
     this.#setup = setup;
@@ -84,10 +89,16 @@ export class DatasetLoader<F> implements Loader<F> {
   }
 
   *epochs(until: number): Generator<Epoch<F>, void, undefined> {
+    if (!(until >= 0)) throw new MillraceError("MILLRACE_CONFIG", `epochs: until: expected a number from 0, got ${until}`);
     let place = this.#place;
-    while (place.epoch < until) {
-      yield this.#epochFrom(place, until, undefined);
-      place = { epoch: place.epoch + 1, position: 0 };
+    try {
+      while (place.epoch < until) {
+        yield this.#epochFrom(place, until, undefined);
+        place = { epoch: place.epoch + 1, position: 0 };
+      }
+    } finally {
+      // Left early: nobody takes the batches that were read ahead for the next epoch.
+      if (this.#current?.nextEpoch !== undefined) this.#stop();
     }
   }
 
@@ -106,26 +117,47 @@ export class DatasetLoader<F> implements Loader<F> {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     this.#stop();
     await this.#ended;
     const id = await this.#loaderId?.catch(() => undefined);
-    if (id !== undefined) await this.#setup.engine.call("closeLoader", id).catch(() => {}); // The mill may be closed already.
+    if (id !== undefined) await this.#closeAtEngine(id);
     this.#loaderId = undefined;
   }
 
   /** The engine's number for this loader; opened at the first use, which checks the decoder. For prefetching an epoch. */
-  engineId(): Promise<number> {
-    if (this.#closed) return Promise.reject(new MillraceError("MILLRACE_CLOSED", "The loader is closed"));
-    if (this.#loaderId === undefined) {
-      const opening = this.#setup.engine.call("openLoader", this.#setup.open, { signal: this.#signal }) as Promise<number>;
-      this.#loaderId = opening;
+  async engineId(): Promise<number> {
+    this.#checkOpen();
+    this.#loaderId ??= this.#openAtEngine(nextLoaderId++);
+    try {
+      return await this.#loaderId;
+    } finally {
+      this.#checkOpen();
+    }
+  }
+
+  async #openAtEngine(loaderId: number): Promise<number> {
+    const signal = combinedSignal(this.#signal, this.#closing.signal);
+    try {
+      await this.#setup.engine.call("openLoader", { ...this.#setup.open, loaderId } satisfies OpenLoader, { signal });
+      return loaderId;
+    } catch (error) {
       // A failed start is forgotten, so that the next use tries again.
-      opening.catch(() => {
-        this.#loaderId = undefined;
+      this.#loaderId = undefined;
+      await this.#closeAtEngine(loaderId);
+      if ((error as Error).name !== "DataCloneError") throw error;
+      throw new MillraceError("MILLRACE_CONFIG", `decodeArgs: cannot be sent to another thread: ${(error as Error).message}`, {
+        cause: error,
       });
     }
-    return this.#loaderId;
+  }
+
+  async #closeAtEngine(loaderId: number): Promise<void> {
+    await this.#setup.engine.call("closeLoader", loaderId).catch(() => {}); // The mill may be closed already.
+  }
+
+  #checkOpen(): void {
+    if (this.#closing.signal.aborted) throw new MillraceError("MILLRACE_CLOSED", "The loader is closed");
   }
 
   /** True for a loader of the mill whose engine this is. */
@@ -150,7 +182,7 @@ export class DatasetLoader<F> implements Loader<F> {
     const nextEpoch = { epoch: place.epoch + 1, position: 0 };
     const plan = this.#plan(place.position);
     const empty = plan.firstStep >= plan.steps; // A resumed epoch may have no step left for this rank.
-    const current = empty ? undefined : await this.#open(place, until);
+    const current = empty ? undefined : await this.#open(place, until, either);
     this.#resumed = undefined;
     let whole = empty;
     try {
@@ -160,7 +192,7 @@ export class DatasetLoader<F> implements Loader<F> {
         if (message === undefined) throw new MillraceError("MILLRACE_CLOSED", "The engine ended the run before its epoch was whole");
         this.#waits.add(asked, performance.now());
         whole = message.last;
-        current.at = whole ? nextEpoch : message.next;
+        if (whole) current.nextEpoch = nextEpoch.epoch;
         yield this.#deliver(message, current.stream);
         throwIfAborted(either, "Iteration");
       }
@@ -185,17 +217,19 @@ export class DatasetLoader<F> implements Loader<F> {
     });
   }
 
-  async #open(place: Place, until: number): Promise<OpenStream> {
-    const loaderId = await this.engineId();
+  async #open(place: Place, until: number, signal: AbortSignal | undefined): Promise<OpenStream> {
+    const loaderId = await unlessAborted(this.engineId(), signal, "Iteration");
     const current = this.#current;
-    if (current !== undefined && current.until === until && current.at.epoch === place.epoch && current.at.position === place.position)
+    if (current !== undefined && current.until === until && current.nextEpoch === place.epoch && place.position === 0) {
+      current.nextEpoch = undefined;
       return current;
+    }
     this.#stop();
     const stream = new BatchStream(this.#setup.engine, { loaderId, ...place, until }, (stats) => {
       this.#engineStats = stats;
     });
     this.#ended = Promise.all([this.#ended, stream.ended]).then(() => {});
-    this.#current = { stream, until, at: place };
+    this.#current = { stream, until, nextEpoch: undefined };
     return this.#current;
   }
 

@@ -14,8 +14,11 @@ export interface EngineClient {
       signal?: AbortSignal | undefined;
       onProgress?: ((value: never) => void) | undefined;
       transfer?: readonly Transferable[] | undefined;
+      background?: boolean | undefined;
     },
   ): Promise<unknown>;
+  /** Keeps the process alive until what it returns is called. */
+  hold(): () => void;
 }
 export type Transferable = import("node:worker_threads").Transferable;
 
@@ -43,6 +46,8 @@ export interface DecoderRef {
   readonly args: unknown;
 }
 export interface OpenLoader {
+  /** The caller's number for it, so that it can be closed whatever became of its opening. */
+  readonly loaderId: number;
   readonly datasetId: number;
   readonly steps: readonly RowsStep[];
   readonly config: LoaderConfig;

@@ -76,6 +76,7 @@ export class Run {
 
   /** Batches in order. Ending the iteration early, or the signal, gives all memory back. */
   async *batches(): AsyncGenerator<MadeBatch, void, undefined> {
+    if (this.#signal.aborted) return;
     const making: Promise<MadeBatch>[] = [];
     const stop = () => this.#scheduler.abort();
     this.#signal.addEventListener("abort", stop, { once: true });

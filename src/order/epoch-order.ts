@@ -3,7 +3,7 @@ import type { EpochSequence, OrderWindow } from "./order-window.js";
 import type { OrderSpec } from "./spec.js";
 import { WindowOrder } from "./window-order.js";
 
-export type { OrderWindow, Piece } from "./order-window.js";
+export type { OrderWindow } from "./order-window.js";
 
 /** The order of one epoch: a bijection from positions to samples, and the windows that it needs one after the other. */
 export class EpochOrder implements EpochSequence {

@@ -18,6 +18,7 @@ export class GlobalOrder implements EpochSequence {
 
   *windows(fromPosition: number): Generator<OrderWindow, void, undefined> {
     const step = this.#windowSamples;
+    if (fromPosition >= this.#shuffle.size) return; // Its last window may hold earlier positions, but none from here on.
     for (let first = Math.floor(fromPosition / step) * step; first < this.#shuffle.size; first += step) {
       const samples = new Float64Array(Math.min(step, this.#shuffle.size - first));
       for (let i = 0; i < samples.length; i++) samples[i] = this.#shuffle.at(first + i);

@@ -1,5 +1,5 @@
 /** 32 well-mixed bits from 32: a bijection (the `lowbias32` constants of Chris Wellons' hash prospector). Returns a signed integer. */
-export function mix32(word: number): number {
+function mix32(word: number): number {
   let x = word ^ (word >>> 16);
   x = Math.imul(x, 0x21f0aaad);
   x = Math.imul(x ^ (x >>> 15), 0xd35a2d97);

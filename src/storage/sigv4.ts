@@ -2,7 +2,7 @@ import { createHash, createHmac } from "node:crypto";
 import type { S3Credentials } from "../api.js";
 
 /** SHA-256 of nothing: the payload hash of every GET. */
-export const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 /** A GET to sign. Header names in lower case; all headers given are signed. */
 export interface SigningRequest {

@@ -139,7 +139,7 @@ describe("writeFile", () => {
     expect(Buffer.compare(await other.readFile("/m/odd"), large)).toBe(0);
   });
 
-  test("many small parts cross to the engine as few", async () => {
+  test("many small parts", async () => {
     const mill = await open();
     const bytes = drawnBytes(50_000);
     await mill.writeFile("/m/crumbs", pieces(bytes, [1]));
@@ -150,7 +150,7 @@ describe("writeFile", () => {
     const mill = await open();
     expect(Buffer.from(await mill.readFile("/m/small.txt")).toString()).toBe("small");
     const before = await paths(mill.list("/m"));
-    expect(await mill.prefetch("/m").done).toMatchObject({ objects: 3 });
+    expect(await mill.prefetch("/m").done).toMatchObject({ objects: before.length });
     await mill.writeFile("/m/small.txt", "overwritten");
     expect((await mill.stat("/m/small.txt")).size).toBe(11);
     expect(Buffer.from(await mill.readFile("/m/small.txt")).toString()).toBe("overwritten");

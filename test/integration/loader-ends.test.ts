@@ -1,6 +1,6 @@
 /** How runs end: by their caller, by an abort, by an error, by a close, in whatever they are waiting for; and what they leave behind. */
 import { afterEach, describe, expect, test } from "vitest";
-import { type Batch, type Dataset, MillraceError, type Millrace, type MillraceOptions, openMillrace } from "../../src/index.js";
+import { type Batch, type Dataset, type Millrace, MillraceError, type MillraceOptions, openMillrace } from "../../src/index.js";
 import { type MadeDataset, makeDataset } from "../support/datasets/index.js";
 import { type LocalDataset, localDataset } from "../support/local-dataset.js";
 import decoder from "./fixtures/double-label.js";
@@ -52,38 +52,41 @@ const keysOf = async (batches: AsyncIterable<Batch<Columns>>): Promise<string[]>
 const allKeys = (dataset: Dataset<Columns>) => Array.from({ length: dataset.sampleCount }, (_, i) => dataset.key(i)).sort();
 
 describe("memory", () => {
-  test.each(["inline", "worker"] as const)("is given back after break, throw, abort, a failed decode and a close, engine %s", async (engine) => {
-    const { uri } = await local({ format: "tfrecord", samples: SAMPLES, shards: 4, bytesPerSample: 3_000 });
-    const mill = await open({ engine });
-    const dataset = await mill.dataset(uri, { fields });
-    const load = (options = {}) => dataset.loader({ batchSize: 4, shuffle: { seed: 1 }, ...options });
-    const broken = load();
-    for await (const _ of broken.epoch(0)) break;
-    await broken.close();
-    expect(working(mill)).toBe(0);
-    const aborted = load();
-    const abort = new AbortController();
-    const loop = (async () => {
-      for await (const _ of aborted.epoch(0, { signal: abort.signal })) abort.abort();
-    })();
-    await expect(loop).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await aborted.close();
-    expect(working(mill)).toBe(0);
-    for (const workers of [0, 2]) {
-      const failing = load({ decode: decoder, decodeArgs: { fail: 5 }, workers });
-      await expect(keysOf(failing.epoch(0))).rejects.toMatchObject({ code: "MILLRACE_DECODE" });
-      await failing.close();
+  test.each(["inline", "worker"] as const)(
+    "is given back after break, throw, abort, a failed decode and a close, engine %s",
+    async (engine) => {
+      const { uri } = await local({ format: "tfrecord", samples: SAMPLES, shards: 4, bytesPerSample: 3_000 });
+      const mill = await open({ engine });
+      const dataset = await mill.dataset(uri, { fields });
+      const load = (options = {}) => dataset.loader({ batchSize: 4, shuffle: { seed: 1 }, ...options });
+      const broken = load();
+      for await (const _ of broken.epoch(0)) break;
+      await broken.close();
       expect(working(mill)).toBe(0);
-    }
-    const dying = load({ decode: decoder, decodeArgs: { exit: 5 }, workers: 2 });
-    await expect(keysOf(dying.epoch(0))).rejects.toMatchObject({ code: "MILLRACE_DECODE" });
-    await dying.close();
-    expect(working(mill)).toBe(0);
-    const open1 = load().epoch(0)[Symbol.asyncIterator]();
-    await open1.next();
-    await mill.close();
-    expect(working(mill)).toBe(0);
-  });
+      const aborted = load();
+      const abort = new AbortController();
+      const loop = (async () => {
+        for await (const _ of aborted.epoch(0, { signal: abort.signal })) abort.abort();
+      })();
+      await expect(loop).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+      await aborted.close();
+      expect(working(mill)).toBe(0);
+      for (const workers of [0, 2]) {
+        const failing = load({ decode: decoder, decodeArgs: { fail: 5 }, workers });
+        await expect(keysOf(failing.epoch(0))).rejects.toMatchObject({ code: "MILLRACE_DECODE" });
+        await failing.close();
+        expect(working(mill)).toBe(0);
+      }
+      const dying = load({ decode: decoder, decodeArgs: { exit: 5 }, workers: 2 });
+      await expect(keysOf(dying.epoch(0))).rejects.toMatchObject({ code: "MILLRACE_DECODE" });
+      await dying.close();
+      expect(working(mill)).toBe(0);
+      const open1 = load().epoch(0)[Symbol.asyncIterator]();
+      await open1.next();
+      await mill.close();
+      expect(working(mill)).toBe(0);
+    },
+  );
 });
 
 describe("two iterations of one loader", () => {
@@ -102,30 +105,23 @@ describe("two iterations of one loader", () => {
     await loader.close();
   });
 
-  test("a run that is unwanted before its turn reads nothing and holds nobody up", async () => {
+  test("a run that is unwanted before its turn reads nothing", async () => {
     const { origin, mill, dataset } = await gated();
-    const loader = dataset.loader({ batchSize: 16, shuffle: { seed: 1 } });
-    const first = loader.epoch(0)[Symbol.asyncIterator]();
-    origin.stubborn = true;
-    origin.hold();
-    const firstBatch = first.next();
-    firstBatch.catch(() => {});
-    await until(() => origin.waiting > 0);
-    // The second run waits for the clean-up of the first, whose reads do not end; then nobody wants it any more.
+    const decodeArgs = { spin: made.samples[0]!.label };
+    const loader = dataset.loader({ batchSize: 16, decode: decoder, decodeArgs, workers: 1 });
+    const first = loader.epoch(0)[Symbol.asyncIterator]().next();
+    first.catch(() => {});
+    // The worker spins: it is ended some time after it was told to stop, and the second run waits for that.
+    await until(() => origin.reads.length > 0 && (mill.stats().origin!.inFlight as number) === 0 && working(mill) !== 0);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const before = origin.reads.length;
     const second = loader.epoch(1)[Symbol.asyncIterator]().next();
     second.catch(() => {});
-    await new Promise((resolve) => setImmediate(resolve));
-    const closing = loader.close();
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    const before = origin.reads.length;
-    origin.open();
-    origin.hold();
-    origin.stubborn = false;
-    await closing;
-    expect(origin.reads.length).toBe(before);
+    await expect(first).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });
+    await loader.close();
     await expect(second).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });
+    expect(origin.reads.length).toBe(before);
     expect(working(mill)).toBe(0);
-    origin.open();
   });
 });
 
@@ -176,7 +172,11 @@ describe("a close", () => {
 
   test.each([0, 1])("ends a loader whose decoder never loads, %i workers", async (workers) => {
     const { dataset } = await gated();
-    const never = { url: new URL("./fixtures/loader-never.ts", import.meta.url).href, output: { label: "int32" } as const, run: () => ({}) };
+    const never = {
+      url: new URL("./fixtures/loader-never.ts", import.meta.url).href,
+      output: { label: "int32" } as const,
+      run: () => ({}),
+    };
     const loader = dataset.loader({ batchSize: 16, decode: never, workers } as never);
     const next = loader.epoch(0)[Symbol.asyncIterator]().next();
     next.catch(() => {});
@@ -187,8 +187,16 @@ describe("a close", () => {
 
   test("of the mill ends a loader whose decoder never loads", async () => {
     const { mill, dataset } = await gated();
-    const never = { url: new URL("./fixtures/loader-never.ts", import.meta.url).href, output: { label: "int32" } as const, run: () => ({}) };
-    const next = dataset.loader({ batchSize: 16, decode: never, workers: 1 } as never).epoch(0)[Symbol.asyncIterator]().next();
+    const never = {
+      url: new URL("./fixtures/loader-never.ts", import.meta.url).href,
+      output: { label: "int32" } as const,
+      run: () => ({}),
+    };
+    const next = dataset
+      .loader({ batchSize: 16, decode: never, workers: 1 } as never)
+      .epoch(0)
+      [Symbol.asyncIterator]()
+      .next();
     next.catch(() => {});
     await new Promise((resolve) => setTimeout(resolve, 50));
     await mill.close();
@@ -198,7 +206,11 @@ describe("a close", () => {
 
   test("an abort, too, ends a loader whose decoder never loads", async () => {
     const { dataset } = await gated();
-    const never = { url: new URL("./fixtures/loader-never.ts", import.meta.url).href, output: { label: "int32" } as const, run: () => ({}) };
+    const never = {
+      url: new URL("./fixtures/loader-never.ts", import.meta.url).href,
+      output: { label: "int32" } as const,
+      run: () => ({}),
+    };
     const loader = dataset.loader({ batchSize: 16, decode: never, workers: 0 } as never);
     const abort = new AbortController();
     const next = loader.epoch(0, { signal: abort.signal })[Symbol.asyncIterator]().next();
@@ -280,7 +292,7 @@ describe("an error in the middle of an epoch", () => {
     const { dataset } = await gated();
     const { default: json } = await import("../unit/engine/fixtures/decoders/json.js");
     for (const workers of [0, 1]) {
-      const loader = dataset.loader({ batchSize: 8, decode: json as never, workers });
+      const loader = dataset.loader({ batchSize: 8, decode: json, workers } as never);
       await expect(keysOf(loader.epoch(0) as never)).rejects.toMatchObject({ code: "MILLRACE_DECODE" });
       await loader.close();
     }

@@ -37,7 +37,7 @@ export interface MadeDataset {
   readonly byteLength: number;
 }
 
-export const CLASSES = 10;
+const CLASSES = 10;
 
 /** Bytes of xorshift32: no two samples are alike, and none compresses. */
 export function randomBytes(length: number, seed: number): Uint8Array<ArrayBuffer> {

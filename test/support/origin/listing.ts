@@ -27,7 +27,7 @@ interface Page {
 }
 
 /** One page of keys below `prefix`; those with the delimiter after it are rolled up. */
-export function page(sorted: readonly string[], prefix: string, delimiter: string, after: string, limit: number): Page {
+function page(sorted: readonly string[], prefix: string, delimiter: string, after: string, limit: number): Page {
   const keys: string[] = [];
   const prefixes: string[] = [];
   let last = "";

@@ -1,6 +1,6 @@
 /** Just enough XML: S3's documents are flat. */
 
-export function escapeXml(text: string): string {
+function escapeXml(text: string): string {
   return text.replace(/[&<>"'\r\n]/g, (c) => `&#${c.charCodeAt(0)};`);
 }
 

@@ -8,7 +8,7 @@ export const PIN: HoldRules = { mount: "/pin", admission: "pin", share: 1 };
 export const LRU_RULES: HoldRules = { mount: "/lru", admission: "lru", share: 1 };
 
 /** The byte at an offset: differs between neighbours, blocks and objects. */
-export function byteAt(seed: number, offset: number): number {
+function byteAt(seed: number, offset: number): number {
   return (offset * 31 + (offset >>> 8) * 7 + (offset >>> 16) * 131 + seed * 17) & 255;
 }
 
