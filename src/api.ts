@@ -283,7 +283,7 @@ export interface CacheOptions {
   /** Memory tier. Default: a quarter of the cgroup's memory limit. */
   memory?: string | number | undefined;
   disk?: readonly DiskCacheOptions[] | undefined;
-  /** Unit of caching. Default 1 MiB; a multiple of 64 KiB. */
+  /** Unit of caching: a power of two from 64 KiB to 64 MiB. Default 1 MiB. */
   blockSize?: string | number | undefined;
   metadata?: { ttl?: string | number | undefined; memory?: string | number | undefined } | undefined;
 }

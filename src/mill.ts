@@ -12,6 +12,7 @@ import type {
   OpenFile,
   PrefetchJob,
   PrefetchOptions,
+  S3Credentials,
   Watch,
 } from "./api.js";
 import { type Connection, connect } from "./engine/connect.js";
@@ -190,10 +191,16 @@ export async function openMillrace(options: MillraceOptions = {}): Promise<Millr
   const config = millConfig(options);
   const logger = options.logger;
   const connection = await connect(config.engine, config.inline, {
-    credentials: (ask: number) => config.credentials[ask]!(),
+    credentials: async (ask: number) => plainKeys(await config.credentials[ask]!()),
     log: ({ level, fields, message }: { level: keyof Logger; fields: object; message: string }) => logger?.[level](fields, message),
   });
   return new Mill(connection, logger);
+}
+
+/** What a provider answers may hold more, such as functions, which cannot cross to the engine. */
+function plainKeys(answer: S3Credentials | undefined): Partial<S3Credentials> {
+  const { accessKeyId, secretAccessKey, sessionToken, expiration } = answer ?? {};
+  return { ...(accessKeyId && { accessKeyId }), ...(secretAccessKey && { secretAccessKey }), sessionToken, expiration };
 }
 
 /** `openMillrace` and `dataset` in one. Closing the dataset (`await using`) closes its mill. */

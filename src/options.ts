@@ -10,8 +10,8 @@ import { memoryLimit } from "./util/cgroup.js";
 import { parseDuration } from "./util/duration.js";
 
 const MIB = 2 ** 20;
-/** The disk tier's file names carry the block size in this unit. */
-const BLOCK_UNIT = 64 * 1024;
+/** Smallest block; the disk tier's file names carry the block size in this unit. */
+export const BLOCK_UNIT: number = 64 * 1024;
 
 export interface Defaults {
   readonly memoryShare: number;
@@ -241,13 +241,19 @@ export function millConfig(options: MillraceOptions): MillConfig {
       stores: Object.fromEntries(Object.entries(checked.stores ?? {}).map(([scheme, ref]) => [scheme, moduleConfig(ref)])),
       cache: cacheConfig(checked.cache ?? {}),
       limits: {
-        bandwidth: checked.limits?.bandwidth === undefined ? undefined : parseBytes(checked.limits.bandwidth, "limits.bandwidth"),
+        bandwidth: checked.limits?.bandwidth === undefined ? undefined : bandwidthOf(checked.limits.bandwidth),
         requestsPerSecond: checked.limits?.requestsPerSecond,
         concurrency: checked.limits?.concurrency ?? DEFAULTS.concurrency,
         maxRecordBytes: parseBytes(checked.limits?.maxRecordBytes ?? DEFAULTS.maxRecordBytes, "limits.maxRecordBytes"),
       },
     },
   };
+}
+
+function bandwidthOf(given: string | number): number {
+  const bandwidth = parseBytes(given, "limits.bandwidth");
+  if (bandwidth === 0) throw new MillraceError("MILLRACE_CONFIG", "limits.bandwidth: 0 lets nothing through; leave it out for no limit");
+  return bandwidth;
 }
 
 function mountConfig(prefix: string, mount: string | MountOptions, s3: (given: S3Options | undefined) => WireS3 | undefined): MountConfig {
@@ -269,6 +275,7 @@ function moduleConfig(ref: ModuleRef): EngineConfig["stores"][string] {
 }
 
 function cacheConfig(cache: NonNullable<z.infer<typeof millSchema>["cache"]>): EngineConfig["cache"] {
+  // A power of two: what is cut at larger powers of two (spans, groups of peers) is then whole blocks.
   const blockSize = parseBytes(cache.blockSize ?? DEFAULTS.blockSize, "cache.blockSize");
   if (blockSize === 0 || blockSize % BLOCK_UNIT !== 0 || blockSize > 64 * MIB || (blockSize & (blockSize - 1)) !== 0)
     throw new MillraceError("MILLRACE_CONFIG", `cache.blockSize: expected a power of two from 64 KiB to 64 MiB, got ${blockSize}`);

@@ -5,6 +5,7 @@
 import type { Fields } from "../../src/api.js";
 import type { RecordFormat } from "../../src/formats/format.js";
 import { Assembler, type BatchRow, batchBuffers } from "../../src/loader/assemble.js";
+import { copyBytes } from "../../src/util/copy-bytes.js";
 
 const ROWS = 256;
 const RECORD_BYTES = 110_000;
@@ -44,11 +45,11 @@ async function run(turn: () => unknown, seconds: number): Promise<{ turns: numbe
 const bytes = ROWS * RECORD_BYTES;
 await measure("copy into fresh memory", bytes, ROWS, () => {
   const target = new Uint8Array(bytes);
-  for (let row = 0; row < ROWS; row++) target.set(records[row]!, row * RECORD_BYTES);
+  for (let row = 0; row < ROWS; row++) copyBytes(target, row * RECORD_BYTES, records[row]!);
 });
 const kept = new Uint8Array(bytes);
 await measure("copy into the same memory", bytes, ROWS, () => {
-  for (let row = 0; row < ROWS; row++) kept.set(records[row]!, row * RECORD_BYTES);
+  for (let row = 0; row < ROWS; row++) copyBytes(kept, row * RECORD_BYTES, records[row]!);
 });
 for (const [name, image] of [
   ["bytes", "bytes"],

@@ -1,19 +1,9 @@
 /** The demo's data: drawn shapes on noisy ground, 28 × 28 gray, one of six classes each. Sample i is the same picture everywhere. */
 import { encodeExample, tfrecordShard } from "../../test/support/datasets/index.js";
+import { randomFrom } from "../support/random.js";
 
 export const SIZE = 28;
 export const CLASSES = ["disc", "ring", "square", "triangle", "cross", "stripes"] as const;
-
-/** Mulberry32: enough for drawing. */
-function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** True where the shape covers the point (x, y), given relative to its centre in units of its radius. */
 const SHAPES: readonly ((x: number, y: number) => boolean)[] = [
@@ -26,7 +16,7 @@ const SHAPES: readonly ((x: number, y: number) => boolean)[] = [
 ];
 
 export function draw(index: number): { readonly image: Uint8Array; readonly label: number } {
-  const next = random(index * 2_654_435_761);
+  const next = randomFrom(index * 2_654_435_761);
   const label = Math.floor(next() * CLASSES.length);
   const radius = 7 + next() * 4;
   const centreX = SIZE / 2 + (next() - 0.5) * 6;

@@ -9,7 +9,7 @@ import type { BlockLease } from "./block-source.js";
 import { Segment } from "./segment.js";
 
 /**
- * Slots are runs of 16 KiB: of a 110 KB object 1.8 % is lost to rounding up. Units of 64 KiB would lose 14 %, more than the tenth of the
+ * Slots are runs of 16 KiB: of a 110 KiB object 1.8 % is lost to rounding up. Units of 64 KiB would lose 14 %, more than the tenth of the
  * capacity that may go without data.
  */
 export const SLOT_UNIT: number = 16 * 1024;

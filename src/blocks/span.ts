@@ -1,7 +1,5 @@
 /** Which bytes to ask for, in how many requests: pure, so that it is tested without I/O. */
 
-/** Group of blocks that one peer owns. */
-export const GROUP_BYTES: number = 8 * 2 ** 20;
 /** Longest span. At 90 MB/s a connection 16 MiB last 190 ms: 30 ms to the first byte cost 14 % of it, and twice the length would win 6 %. */
 export const MAX_SPAN_BYTES: number = 16 * 2 ** 20;
 
@@ -35,7 +33,7 @@ export function partOf(block: number, blockSize: number, objectSize: number, beg
 }
 
 /** Joins parts, ascending, that touch, into spans within the limits. A single part is never cut. */
-export function planSpans(parts: readonly BlockPart[], limits: SpanLimits = { maxBytes: MAX_SPAN_BYTES, groupBytes: 0 }): Span[] {
+export function planSpans(parts: readonly BlockPart[], limits: SpanLimits): Span[] {
   const spans: Span[] = [];
   for (let first = 0; first < parts.length; ) {
     const begin = parts[first]!.begin;

@@ -4,7 +4,7 @@
 import type { BlockSource, Demand, Tier } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slot, SlotLease } from "../blocks/slab.js";
-import { type BlockPart, partOf, planSpans, type Span, type SpanLimits } from "../blocks/span.js";
+import { type BlockPart, MAX_SPAN_BYTES, partOf, planSpans, type Span } from "../blocks/span.js";
 import { abortedError } from "../errors.js";
 import type { Admission, Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
@@ -16,8 +16,8 @@ import { Flight, type FlightTable, Load, type Ticket } from "./single-flight.js"
 /** A BlockSource behind the disks whose leases are slots of this cache's slab, so that they can be held without a copy. */
 export interface SlotSource extends BlockSource {
   readonly tier: Tier;
-  /** Spans asked of it do not cross groups. */
-  readonly groups: boolean;
+  /** Spans asked of it end at multiples of it; 0: anywhere. */
+  readonly groupBytes: number;
   read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]>;
 }
 
@@ -30,7 +30,6 @@ export interface LoaderParts {
   readonly flights: FlightTable;
   /** The last one has everything. */
   readonly sources: readonly SlotSource[];
-  readonly spanLimits: SpanLimits;
   readonly counters: CacheCounters;
 }
 
@@ -144,8 +143,7 @@ export class BlockLoader {
 
   async #fetch(job: Job, wanted: readonly Wanted[], level: number): Promise<void> {
     const source = this.#parts.sources[level]!;
-    const limits = source.groups ? this.#parts.spanLimits : { ...this.#parts.spanLimits, groupBytes: 0 };
-    const spans = planSpans(wanted, limits);
+    const spans = planSpans(wanted, { maxBytes: MAX_SPAN_BYTES, groupBytes: source.groupBytes });
     await Promise.all(spans.map((span) => this.#fetchSpan(job, span, wanted.slice(span.first, span.first + span.count), level)));
   }
 

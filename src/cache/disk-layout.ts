@@ -9,12 +9,11 @@
  */
 import { join } from "node:path";
 import { crc32c } from "@node-rs/crc32";
+import { BLOCK_UNIT } from "../options.js";
 
 export const LAYOUT = "millrace-v1";
 export const HEADER_BYTES = 64;
 const MAGIC = 0x4d524231; // "MRB1"
-/** Block sizes are multiples of it: names carry the size in these units, so that caches of other block sizes are told apart. */
-const NAME_UNIT = 64 * 1024;
 /** Allowance for the inode (256 bytes on ext4, 512 on XFS) and the directory entry (about 48). */
 const INODE_BYTES = 576;
 const META_NAME = /^[0-9a-f]{32}$/;
@@ -25,10 +24,10 @@ export function fileCharge(length: number, fsBlock: number): number {
   return Math.ceil((HEADER_BYTES + length) / fsBlock) * fsBlock + INODE_BYTES;
 }
 
-/** Path of a block below the layout's folder. Neighbours lie in different folders, so that no folder grows with one large object. */
+/** Path of a block below the layout's folder. The name carries the block size, so that caches of other sizes are told apart. Neighbours lie in different folders, so that no folder grows with one large object. */
 export function blockPath(objectId: string, block: number, blockSize: number): string {
   const folder = (Number.parseInt(objectId.slice(0, 2), 16) + block) % 256;
-  return join("blocks", hex2(folder), `${objectId}-${block}-${blockSize / NAME_UNIT}`);
+  return join("blocks", hex2(folder), `${objectId}-${block}-${blockSize / BLOCK_UNIT}`);
 }
 
 export function metaPath(hash: string): string {
@@ -42,7 +41,7 @@ export function hex2(n: number): string {
 /** What a block file's name says, or undefined where it is none. */
 export function parseBlockName(name: string): { objectId: string; block: number; blockSize: number } | undefined {
   const match = BLOCK_NAME.exec(name);
-  return match === null ? undefined : { objectId: match[1]!, block: Number(match[2]), blockSize: Number(match[3]) * NAME_UNIT };
+  return match === null ? undefined : { objectId: match[1]!, block: Number(match[2]), blockSize: Number(match[3]) * BLOCK_UNIT };
 }
 
 /** True where the name is one that blobs have. */

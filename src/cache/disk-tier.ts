@@ -207,9 +207,8 @@ export class DiskTier {
 
 function statsOf(counters: DiskCounters, directories: readonly DiskDirectory[], queuedBytes: number): DiskStats {
   const disabled = directories.flatMap(({ path, health }) => (health.disabled === undefined ? [] : [{ path, reason: health.disabled }]));
-  const { ...counts } = counters;
   return {
-    ...counts,
+    ...counters,
     errors: { ...counters.errors },
     heldBytes: directories.reduce((sum, directory) => sum + directory.index.bytes, 0),
     chargedBytes: directories.reduce((sum, directory) => sum + directory.room.charged, 0),

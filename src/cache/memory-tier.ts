@@ -9,22 +9,17 @@ export interface MemoryBlock extends HeldBlock {
   readonly begin: number;
 }
 
-/** What the memory tier tells of itself. */
-export interface MemoryTierObserver {
-  evicted(block: HeldBlock): void;
-}
-
 export class MemoryTier {
   readonly capacity: number;
   readonly index: BlockIndex<MemoryBlock>;
   readonly #slab: Slab;
-  readonly #observer: MemoryTierObserver;
+  readonly #onEvicted: () => void;
   #charged = 0;
 
-  constructor(capacity: number, slab: Slab, eviction: Eviction, observer: MemoryTierObserver) {
+  constructor(capacity: number, slab: Slab, eviction: Eviction, onEvicted: () => void) {
     this.capacity = capacity;
     this.#slab = slab;
-    this.#observer = observer;
+    this.#onEvicted = onEvicted;
     this.index = new BlockIndex<MemoryBlock>(eviction);
   }
 
@@ -61,7 +56,7 @@ export class MemoryTier {
   }
 
   evict(block: MemoryBlock): void {
-    if (this.drop(block)) this.#observer.evicted(block);
+    if (this.drop(block)) this.#onEvicted();
   }
 
   /** Lets a block go. Leases that are out keep its bytes alive, in the working account. */

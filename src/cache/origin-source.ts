@@ -6,7 +6,7 @@ import type { SlotSource } from "./block-loader.js";
 /** The last tier: one ranged GET, from the socket into the slots. It has every block, so it never answers `undefined`. */
 export class OriginSource implements SlotSource {
   readonly tier = "origin" as const;
-  readonly groups = false;
+  readonly groupBytes = 0;
   readonly #slab: Slab;
   readonly #blockSize: number;
 

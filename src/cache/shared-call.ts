@@ -1,5 +1,5 @@
-import { abortedError, throwIfAborted } from "../errors.js";
-import { type Deferred, deferred } from "../util/deferred.js";
+import { throwIfAborted } from "../errors.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 
 interface Call<T> {
   readonly controller: AbortController;
@@ -17,13 +17,9 @@ export class SharedCalls<T> {
     throwIfAborted(signal);
     const call = this.#calls.get(key) ?? this.#start(key, start);
     call.waiting++;
-    const left: Deferred<never> = deferred();
-    const onAbort = (): void => left.reject(abortedError(signal!));
-    signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      return await (signal === undefined ? call.result : Promise.race([call.result, left.promise]));
+      return await unlessAborted(call.result, signal, "The request");
     } finally {
-      signal?.removeEventListener("abort", onAbort);
       if (--call.waiting === 0) this.#leave(key, call);
     }
   }

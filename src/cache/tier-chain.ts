@@ -2,7 +2,7 @@
 import type { BlockLease, Demand, Tier } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import { Slab } from "../blocks/slab.js";
-import { MAX_SPAN_BYTES, partOf, type SpanLimits } from "../blocks/span.js";
+import { partOf } from "../blocks/span.js";
 import { abortedError, MillraceError } from "../errors.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import { Admission, References } from "./admission.js";
@@ -25,8 +25,6 @@ export interface BlockCacheOptions {
   readonly log?: CacheLog | undefined;
   /** Sources to ask between the disks and the origin. */
   readonly sources?: ((slab: Slab) => readonly SlotSource[]) | undefined;
-  /** Default: 16 MiB a span, cut anywhere. */
-  readonly spanLimits?: SpanLimits | undefined;
 }
 
 /** Priority, signal and account of one acquire. */
@@ -51,7 +49,7 @@ export class BlockCache {
     this.blockSize = options.blockSize;
     this.#references = references;
     this.#disk = disk;
-    this.#memory = new MemoryTier(options.memoryBytes, slab, references, { evicted: () => this.#counters.memoryEvictions++ });
+    this.#memory = new MemoryTier(options.memoryBytes, slab, references, () => this.#counters.memoryEvictions++);
     this.#holdings = new Holdings(this.#memory, disk);
     this.#loader = new BlockLoader({
       holdings: this.#holdings,
@@ -61,7 +59,6 @@ export class BlockCache {
       admission: new Admission(references, this.#memory, disk),
       flights: this.#flights,
       sources: [...(options.sources?.(slab) ?? []), new OriginSource(slab, options.blockSize)],
-      spanLimits: options.spanLimits ?? { maxBytes: MAX_SPAN_BYTES, groupBytes: 0 },
       counters: this.#counters,
     });
   }

@@ -2,11 +2,9 @@
  * One field's value in one sample, made to fit its declaration. Values come from a record, where bytes may stand for numbers
  * (digits for a scalar, little-endian elements for a shape), or from a decoder, where a typed array is its elements.
  */
-
 import { copyBytes, ownBytes } from "../util/copy-bytes.js";
 import { type AnyArray, ARRAYS, parseNumber, writeElements } from "./elements.js";
-import type { FieldPlan } from "./fit.js";
-import { misfit } from "./fit.js";
+import { type FieldPlan, misfit } from "./fit.js";
 
 export type ValueSource = "record" | "decoder";
 
@@ -16,7 +14,7 @@ export type Elements = ArrayLike<number | bigint>;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
-/** The elements that a value stands for: their own bytes where `elementBytes` says so, else numbers. Throws MILLRACE_FORMAT. */
+/** The elements that a value stands for: raw bytes where `areRawBytes` says so, else numbers. Throws MILLRACE_FORMAT. */
 export function elementsOf(plan: FieldPlan, value: unknown, source: ValueSource): Elements {
   if (typeof value === "number" || typeof value === "bigint") return [value];
   if (source === "record" && plan.shape.length === 0) {
@@ -29,13 +27,13 @@ export function elementsOf(plan: FieldPlan, value: unknown, source: ValueSource)
 }
 
 /** True where elements are raw little-endian bytes of the field's dtype. */
-export function areRawBytes(plan: FieldPlan, elements: Elements, source: ValueSource): elements is Uint8Array {
-  return source === "record" && elements instanceof Uint8Array && plan.dtype !== "uint8";
+export function areRawBytes(elements: Elements, source: ValueSource): elements is Uint8Array {
+  return source === "record" && elements instanceof Uint8Array;
 }
 
 /** How many elements of the field's dtype there are. Throws MILLRACE_FORMAT where bytes are no whole number of them. */
 export function countOf(plan: FieldPlan, elements: Elements, source: ValueSource): number {
-  if (!areRawBytes(plan, elements, source)) return elements.length;
+  if (!areRawBytes(elements, source)) return elements.length;
   const width = ARRAYS[plan.dtype].BYTES_PER_ELEMENT;
   if (elements.length % width !== 0)
     throw misfit(plan, `${elements.length} bytes are no whole number of ${plan.dtype} elements of ${width} bytes`);
@@ -44,7 +42,7 @@ export function countOf(plan: FieldPlan, elements: Elements, source: ValueSource
 
 /** Copies elements to where they stay. Throws MILLRACE_FORMAT where one does not fit. */
 export function copyElements(plan: FieldPlan, elements: Elements, source: ValueSource, target: AnyArray, at: number): void {
-  if (areRawBytes(plan, elements, source)) {
+  if (areRawBytes(elements, source)) {
     // Node runs on little-endian machines but for s390x, which is not supported.
     const begin = target.byteOffset + at * target.BYTES_PER_ELEMENT;
     copyBytes(new Uint8Array(target.buffer, begin, elements.length), 0, elements);

@@ -40,7 +40,7 @@ abstract class OpenBuilder implements ColumnBuilder {
   /** Elements that can be copied later without a check, and that nobody changes until then. */
   #kept(elements: Elements): Elements {
     const { plan, source } = this;
-    if (source === "record" && (areRawBytes(plan, elements, source) || elements instanceof ARRAYS[plan.dtype])) return elements;
+    if (source === "record" && (areRawBytes(elements, source) || elements instanceof ARRAYS[plan.dtype])) return elements;
     // A decoder may fill the same array again for its next sample.
     const copy = new ARRAYS[plan.dtype](elements.length);
     copyElements(plan, elements, source, copy, 0);
@@ -74,7 +74,7 @@ export class PaddedBuilder extends OpenBuilder {
     const outer = plan.unit / inner;
     for (let row = 0; row < rows.length; row++) {
       const part = lengths[row]! * inner;
-      const width = areRawBytes(plan, rows[row]!, source) ? ARRAYS[plan.dtype].BYTES_PER_ELEMENT : 1;
+      const width = areRawBytes(rows[row]!, source) ? ARRAYS[plan.dtype].BYTES_PER_ELEMENT : 1;
       for (let i = 0; i < outer; i++) {
         const elements = outer === 1 ? rows[row]! : (rows[row] as Uint8Array).subarray(i * part * width, (i + 1) * part * width);
         copyElements(plan, elements, source, data, (row * outer + i) * longest * inner);

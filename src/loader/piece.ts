@@ -3,6 +3,7 @@
  */
 import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
+import { slotCost } from "../blocks/slab.js";
 import type { BlockCache, SpanLease } from "../cache/tier-chain.js";
 import { inflate } from "../formats/inflate.js";
 import type { Manifest } from "../formats/manifest.js";
@@ -62,6 +63,7 @@ class PieceRow implements BatchRow {
 }
 
 export class Piece implements FetchUnit {
+  /** What it takes of the cache's memory, rounding included; of compressed shards, the inflated bytes. */
   readonly bytes: number;
   readonly #source: PieceSource;
   readonly #first: number;
@@ -125,12 +127,13 @@ export class Piece implements FetchUnit {
     const { manifest, rows } = this.#source;
     let run: (ShardRun & { readonly rows: number[] }) | undefined;
     const runs: (ShardRun & { readonly rows: number[] })[] = [];
-    for (const row of samples) {
+    // A list of rows may go back and forth; the records of a shard are fetched together all the same.
+    const ascending = rows.rank === undefined ? [...samples].sort((a, b) => rows.base(a) - rows.base(b)) : samples;
+    for (const row of ascending) {
       const sample = rows.base(row);
       const shard = manifest.shardOf(sample);
       const begin = manifest.recordBegin(sample);
-      // A list of rows may go back and forth: a run only ever ascends.
-      if (run === undefined || run.shard !== shard || begin < run.begins.at(-1)!) {
+      if (run === undefined || run.shard !== shard) {
         run = { shard, begins: [], ends: [], rows: [] };
         runs.push(run);
       }
@@ -145,10 +148,22 @@ export class Piece implements FetchUnit {
       const whole = manifest.compressed(shard);
       const joined = whole ? [{ begin: 0, end: manifest.inflatedSize(shard) }] : coalesce(begins, ends, MAX_GAP, rangeOf);
       for (let i = 0; i < members.length; i++) this.#heldOf[members[i]! - this.#first] = ranges + rangeOf[i]!;
-      for (const range of joined) bytes += range.end - range.begin;
+      for (const { begin, end } of joined) bytes += whole ? end - begin : this.#memory(begin, end);
       ranges += joined.length;
       this.#runs.push({ shard, begins: joined.map((range) => range.begin), ends: joined.map((range) => range.end) });
     }
+    return bytes;
+  }
+
+  /** What a range takes: its slots are parts of blocks, but whole blocks where a disk holds those. */
+  #memory(begin: number, end: number): number {
+    const { blockSize, disk } = this.#source.cache;
+    const first = Math.floor(begin / blockSize);
+    const blocks = Math.ceil(end / blockSize) - first;
+    if (disk !== undefined) return blocks * blockSize;
+    let bytes = 0;
+    for (let block = first; block < first + blocks; block++)
+      bytes += slotCost(Math.min(end, (block + 1) * blockSize) - Math.max(begin, block * blockSize));
     return bytes;
   }
 

@@ -57,6 +57,8 @@ export class Run {
   readonly #start: Place;
   readonly #until: number;
   readonly #epochs = new Map<number, EpochWork>();
+  /** The epoch whose batches are in the making. */
+  #loopEpoch: number;
   readonly #scheduler: Scheduler;
 
   /** `signal` ends the run: waits reject, and no batch is made after it. */
@@ -64,6 +66,7 @@ export class Run {
     this.#setup = setup;
     this.#signal = signal;
     this.#start = start;
+    this.#loopEpoch = start.epoch;
     this.#until = until;
     const depth: DepthRule = fixedDepth(setup.config.readAhead, setup.order.windowBytes, setup.order.turnover);
     this.#scheduler = new Scheduler(this.#pieces(), depth);
@@ -101,14 +104,17 @@ export class Run {
 
   *#steps(): Generator<{ epoch: EpochWork; step: number }, void, undefined> {
     for (let number = this.#start.epoch; number < this.#until; number++) {
+      this.#loopEpoch = number;
       const epoch = this.#epoch(number);
       for (let step = epoch.plan.firstStep; step < epoch.plan.steps; step++) yield { epoch, step };
       this.#epochs.delete(number);
     }
   }
 
-  *#pieces(): Generator<Piece, void, undefined> {
+  /** Goes no further than the epoch after the loop's: more would hold small datasets many times over, and plan for ever where samples have no bytes. */
+  *#pieces(): Generator<Piece | undefined, void, undefined> {
     for (let number = this.#start.epoch; number < this.#until; number++) {
+      while (number > this.#loopEpoch + 1) yield undefined;
       const { pieces } = this.#epoch(number);
       for (let next = pieces.next(); next.done !== true; next = pieces.next()) yield next.value;
     }
@@ -135,10 +141,13 @@ export class Run {
     const { size, padding } = epoch.plan.rows(step);
     // All rows are taken before the first wait: the next batch, made meanwhile, takes those after them.
     const taken: Taken[] = [];
+    const again: number[] = [];
     for (let i = 0; i < size + padding; i++) {
       const { position, padding: extra } = epoch.plan.row(step, i);
-      taken.push(extra ? this.#again(epoch, position) : epoch.pieces.take(position));
+      if (extra) again.push(epoch.order.sampleAt(position));
+      else taken.push(epoch.pieces.take(position));
     }
+    taken.push(...this.#again(again));
     await this.#fetched(taken);
     const rows = taken.map(({ row, piece }) => piece.row(row));
     const batch = await this.#setup.maker.make(rows, padding, epoch.number, this.#signal);
@@ -149,10 +158,18 @@ export class Run {
     return { epoch: epoch.number, step, next, last: step + 1 === epoch.plan.steps, batch };
   }
 
-  /** A padding row repeats a sample that other rows of the epoch have: it is a piece of its own. */
-  #again(epoch: EpochWork, position: number): Taken {
-    const row = epoch.order.sampleAt(position);
-    return { row, piece: new Piece(this.#setup.source, row, 1, [row]) };
+  /** Padding rows repeat samples that other rows of the epoch have: they have pieces of their own, one for all of a chunk. */
+  #again(rows: readonly number[]): Taken[] {
+    const { source, order } = this.#setup;
+    const { chunks } = order;
+    const pieces = new Map<number, Piece>();
+    for (const row of rows) {
+      const chunk = chunks.of(row);
+      if (pieces.has(chunk)) continue;
+      const members = rows.filter((other) => chunks.of(other) === chunk).sort((a, b) => a - b);
+      pieces.set(chunk, new Piece(source, chunks.first(chunk), chunks.size(chunk), members));
+    }
+    return rows.map((row) => ({ row, piece: pieces.get(chunks.of(row))! }));
   }
 
   async #fetched(taken: readonly Taken[]): Promise<void> {

@@ -37,7 +37,7 @@ export interface SchedulerStats {
 }
 
 export class Scheduler {
-  readonly #units: Iterator<FetchUnit>;
+  readonly #units: Iterator<FetchUnit | undefined>;
   readonly #depth: DepthRule;
   readonly #abort = new AbortController();
   readonly #started = new Map<FetchUnit, Started>();
@@ -49,7 +49,8 @@ export class Scheduler {
   #heldBytes = 0;
   #inFlight = 0;
 
-  constructor(units: Iterator<FetchUnit>, depth: DepthRule) {
+  /** An undefined unit: there is none yet; it is asked for again at the next pump. */
+  constructor(units: Iterator<FetchUnit | undefined>, depth: DepthRule) {
     this.#units = units;
     this.#depth = depth;
     manyListeners(this.#abort.signal);
@@ -57,10 +58,12 @@ export class Scheduler {
 
   /** Starts fetches until the depth is full. */
   pump(): void {
-    while (!this.#abort.signal.aborted && this.#depth.depthBytes > 0) {
+    while (!this.#abort.signal.aborted) {
+      // With no depth, too: units that were needed meanwhile are left behind, not kept to the end.
       const unit = this.#peek();
+      if (unit === undefined || this.#depth.depthBytes === 0) return;
       // One unit may always be ahead, however small the depth.
-      if (unit === undefined || (this.#aheadBytes > 0 && this.#aheadBytes + unit.bytes > this.#depth.depthBytes)) return;
+      if (this.#aheadBytes > 0 && this.#aheadBytes + unit.bytes > this.#depth.depthBytes) return;
       this.#next = undefined;
       this.#start(unit, READ_AHEAD);
     }
@@ -128,7 +131,7 @@ export class Scheduler {
       const result = this.#units.next();
       this.#exhausted = result.done === true;
       this.#next = result.done === true ? undefined : result.value;
-      if (this.#exhausted) return undefined;
+      if (this.#next === undefined) return undefined;
     }
     return this.#next;
   }

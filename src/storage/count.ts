@@ -1,3 +1,4 @@
+import { passedOn } from "./passed-on.js";
 import type { ListOptions, Store, StoredObject } from "./store.js";
 
 /** What one store was asked for. Only ever grows. */
@@ -26,9 +27,8 @@ export function withCounters(store: Store, counters: StoreCounters): Store {
     throw error;
   };
   const { write } = store;
-  const close = store.close?.bind(store);
   return {
-    uri: store.uri,
+    ...passedOn(store),
     list: (prefix, options) => countedList(store, counters, prefix, options),
     stat: (path, options) => {
       counters.stats++;
@@ -52,7 +52,6 @@ export function withCounters(store: Store, counters: StoreCounters): Store {
         return write.call(store, path, ...rest).catch(failed);
       },
     }),
-    ...(close && { close }),
   };
 }
 

@@ -1,12 +1,13 @@
-import { abortedError, MillraceError } from "../errors.js";
+import { abortedError } from "../errors.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import { TokenBucket } from "../util/token-bucket.js";
+import { passedOn } from "./passed-on.js";
 import type { ListOptions, Store, StoredObject } from "./store.js";
 import { targetBytes } from "./targets.js";
 
 export interface Limits {
-  /** Requests in flight. Default 32. */
-  readonly concurrency?: number | undefined;
+  /** Requests in flight, at least 1. */
+  readonly concurrency: number;
   /** Default: no limit. */
   readonly requestsPerSecond?: number | undefined;
   /** Bytes a second read from all stores together. Default: no limit. */
@@ -42,13 +43,11 @@ export class Limiter {
   #timer: AbortController | undefined;
 
   constructor({
-    concurrency = 32,
+    concurrency,
     requestsPerSecond = Number.POSITIVE_INFINITY,
     bandwidth = Number.POSITIVE_INFINITY,
     clock = systemClock,
-  }: Limits = {}) {
-    if (!(concurrency >= 1 && requestsPerSecond > 0 && bandwidth > 0))
-      throw new MillraceError("MILLRACE_CONFIG", "limits: concurrency, requestsPerSecond and bandwidth must be above 0");
+  }: Limits) {
     this.#concurrency = concurrency;
     this.#clock = clock;
     this.#requests = new TokenBucket(requestsPerSecond, BURST_MS, clock.now());
@@ -134,16 +133,12 @@ export class Limiter {
  * it may wait for reads of its source, which would have to wait for it.
  */
 export function withLimits(store: Store, limiter: Limiter): Store {
-  const write = store.write?.bind(store);
-  const close = store.close?.bind(store);
   return {
-    uri: store.uri,
+    ...passedOn(store),
     list: (prefix, options) => limitedList(store, limiter, prefix, options),
     stat: (path, options) => limiter.run(0, 0, options?.signal, () => store.stat(path, options)),
     readInto: (object, begin, targets, options) =>
       limiter.run(options?.priority ?? 0, targetBytes(targets), options?.signal, () => store.readInto(object, begin, targets, options)),
-    ...(write && { write }),
-    ...(close && { close }),
   };
 }
 

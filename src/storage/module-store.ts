@@ -1,6 +1,7 @@
 import type { ModuleRef } from "../api.js";
 import { isMillraceError, MillraceError } from "../errors.js";
 import { compareUtf8 } from "../util/utf8-order.js";
+import { passedOn } from "./passed-on.js";
 import type { ListOptions, ReadOptions, Store, StoredObject } from "./store.js";
 import { targetBytes } from "./targets.js";
 import { redactUri } from "./uri.js";
@@ -52,7 +53,6 @@ function checkShape(store: Store | undefined, where: string): void {
 /** The store, throwing nothing but MillraceErrors, and held to what the interface says: a breach must not become wrong bytes or lost objects. */
 function guarded(store: Store): Store {
   const { write } = store;
-  const close = store.close?.bind(store);
   const guard = async <T>(path: string, work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -61,7 +61,7 @@ function guarded(store: Store): Store {
     }
   };
   return {
-    uri: store.uri,
+    ...passedOn(store),
     list: (prefix, options) => guardedList(store, prefix, options),
     stat: (path, options) => guard(path, async () => checkObject(await store.stat(path, options), store, "stat", path)),
     readInto: (object, begin, targets, options) => guard(object.path, () => guardedRead(store, object, begin, targets, options ?? {})),
@@ -69,7 +69,6 @@ function guarded(store: Store): Store {
       write: (path, parts, options) =>
         guard(path, async () => checkObject(await write.call(store, path, parts, options), store, "write", path)),
     }),
-    ...(close && { close }),
   };
 }
 

@@ -2,6 +2,7 @@ import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
 import { backoffMs } from "../util/backoff.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import { compareUtf8 } from "../util/utf8-order.js";
+import { passedOn } from "./passed-on.js";
 import type { ListOptions, ReadOptions, Store, StoredObject } from "./store.js";
 import { skipTargets } from "./targets.js";
 
@@ -79,15 +80,11 @@ export async function retried<T>(policy: RetryPolicy, signal: AbortSignal | unde
  * (one part of a multipart upload) is retried by the store itself.
  */
 export function withRetry(store: Store, policy: RetryPolicy = {}): Store {
-  const write = store.write?.bind(store);
-  const close = store.close?.bind(store);
   return {
-    uri: store.uri,
+    ...passedOn(store),
     list: (prefix, options) => retriedList(store, policy, prefix, options ?? {}),
     stat: (path, options) => retried(policy, options?.signal, () => store.stat(path, options)),
     readInto: (object, begin, targets, options) => retriedRead(store, policy, object, begin, targets, options ?? {}),
-    ...(write && { write }),
-    ...(close && { close }),
   };
 }
 

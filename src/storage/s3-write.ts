@@ -1,5 +1,6 @@
 import type { CompletedPart } from "@aws-sdk/client-s3";
 import { MillraceError, throwIfAborted } from "../errors.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { type RetryPolicy, retried } from "./retry.js";
 import type { S3Connection, SdkCall } from "./s3-client.js";
 import type { StoredObject, WriteOptions } from "./store.js";
@@ -119,9 +120,9 @@ class PartUploads {
 
   async #put(number: number, body: Buffer): Promise<void> {
     const { bucket, path, options } = this.#upload;
-    const signals = [this.#cancelled.signal, ...(options.signal === undefined ? [] : [options.signal])];
+    const signal = combinedSignal(this.#cancelled.signal, options.signal);
     const part = { Bucket: bucket, Key: path, UploadId: this.#id, PartNumber: number, Body: body };
-    const { ETag } = await send(this.#upload, (client, o) => client.uploadPart(part, o), AbortSignal.any(signals));
+    const { ETag } = await send(this.#upload, (client, o) => client.uploadPart(part, o), signal);
     this.#parts.push({ PartNumber: number, ...(ETag !== undefined && { ETag }) });
     this.bytes += body.length;
     options.onProgress?.(this.bytes);

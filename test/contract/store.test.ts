@@ -78,7 +78,7 @@ contract("memory, failing, within retry, limits and counters", {
       readInto: (...args) => faulty.readInto(...args),
       write: (...args) => memory.write(...args),
     };
-    return withRetry(withLimits(withCounters(spared, newCounters()), new Limiter()), { tries: 30, baseMs: 1, capMs: 2 });
+    return withRetry(withLimits(withCounters(spared, newCounters()), new Limiter({ concurrency: 32 })), { tries: 30, baseMs: 1, capMs: 2 });
   },
 });
 

@@ -62,7 +62,7 @@ for (const [name, shape] of SHAPES)
 
 it("s3: a listing and a write through the same", async () => {
   await origin.shape({ errorRate: 0.3, seed: 8 });
-  const store = await guarded("s3://b", newCounters(), new Limiter());
+  const store = await guarded("s3://b", newCounters(), new Limiter({ concurrency: 32 }));
   const paths: string[] = [];
   for await (const { path } of store.list("o/")) paths.push(path);
   expect(paths).toEqual([...hashes.keys()]);
@@ -73,7 +73,7 @@ it("an object that is replaced half-way is MILLRACE_CHANGED, at once", async () 
   await origin.shape({});
   await origin.put("b", "replaced", new Uint8Array(1000).fill(1));
   const counters = newCounters();
-  const store = await guarded("s3://b", counters, new Limiter());
+  const store = await guarded("s3://b", counters, new Limiter({ concurrency: 32 }));
   const object = await store.stat("replaced");
   await store.readInto(object, 0, [new Uint8Array(500)]);
   await origin.put("b", "replaced", new Uint8Array(1000).fill(2));
@@ -85,7 +85,7 @@ it("an object that is replaced half-way is MILLRACE_CHANGED, at once", async () 
 it("a dead origin is given up after the tries, and holds nothing", async () => {
   await origin.shape({ errorRate: 1, retryAfterSeconds: 0 });
   const counters = newCounters();
-  const limiter = new Limiter();
+  const limiter = new Limiter({ concurrency: 32 });
   const store = await guarded("s3://b", counters, limiter);
   await expect(store.stat("o/00")).rejects.toMatchObject({
     code: "MILLRACE_UNAVAILABLE",

@@ -36,6 +36,11 @@ async function gated<F extends Record<string, "bytes" | "int32"> = Columns>(
   origin.reads.length = 0;
   return { origin, mill, dataset: dataset as never };
 }
+/** Now: the figures are brought up to date by every call. The peak would count the indexing, too. */
+async function working(mill: Millrace): Promise<number> {
+  await mill.invalidate("memory://nothing/here");
+  return mill.stats().memory!.workingBytes as number;
+}
 /** Until no more is read for a while, though the loop asks for nothing. */
 async function quiet(origin: Gate): Promise<void> {
   for (let turns = 0, last = -1; turns < QUIET_TURNS; turns++) {
@@ -70,13 +75,15 @@ describe("a loop that stops taking batches", () => {
     await iterator.next();
     await quiet(origin);
     const batches = 8 * 75_000 * 10; // eight ahead, one in use, one in the making
-    expect(mill.stats().memory!.workingPeakBytes).toBeLessThanOrEqual(4 * MIB + depth + MIB);
+    expect(await working(mill)).toBeLessThanOrEqual(4 * MIB + depth + MIB);
     expect(readBytes(origin)).toBeLessThanOrEqual(4 * MIB + depth + batches + MIB);
     expect(readBytes(origin)).toBeLessThan(made.byteLength / 1.5);
     let rows = 8;
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) rows += next.value.size;
+    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) {
+      rows += next.value.size;
+      expect(await working(mill)).toBeLessThanOrEqual(4 * MIB + depth + MIB);
+    }
     expect(rows).toBe(400);
-    expect(mill.stats().memory!.workingPeakBytes).toBeLessThanOrEqual(4 * MIB + depth + MIB);
     await loader.close();
     expect(mill.stats().memory!.workingBytes).toBe(0);
   });
@@ -88,7 +95,7 @@ describe("a loop that stops taking batches", () => {
     const iterator = loader.epoch(0)[Symbol.asyncIterator]();
     await iterator.next();
     await quiet(origin);
-    expect(mill.stats().memory!.workingPeakBytes).toBeLessThanOrEqual(depth + 2 * MIB);
+    expect(await working(mill)).toBeLessThanOrEqual(depth + 2 * MIB);
     await loader.close();
   });
 
@@ -98,11 +105,11 @@ describe("a loop that stops taking batches", () => {
     const { origin, mill, dataset } = await gated(set({ samples: 300 }), { cache: { memory: 0, disk: [{ path, capacity: "64MiB" }] } });
     const depth = 4 * MIB;
     for (const epoch of [0, 1]) {
-      const loader = dataset.loader({ batchSize: 4, shuffle: { seed: 1, mode: "global" }, readAhead: depth });
+      const loader = dataset.loader({ batchSize: 4, shuffle: { seed: 1, mode: "global", window: "256KiB" }, readAhead: depth });
       const iterator = loader.epoch(epoch)[Symbol.asyncIterator]();
       await iterator.next();
       await quiet(origin);
-      expect(mill.stats().memory!.workingPeakBytes).toBeLessThanOrEqual(depth + 4 * 2 * MIB); // and of one batch, each in up to two blocks
+      expect(await working(mill)).toBeLessThanOrEqual(depth + 4 * 2 * MIB); // and of one batch, each in up to two blocks
       await loader.close();
     }
   });
@@ -110,20 +117,24 @@ describe("a loop that stops taking batches", () => {
 
 describe("reading ahead", () => {
   test("goes no further than the next epoch", async () => {
-    const { origin, dataset } = await gated(set({ samples: 30, bytesPerSample: 1_000, shards: 1 }));
+    const { origin, mill, dataset } = await gated(set({ samples: 30, bytesPerSample: 1_000, shards: 1 }));
+    origin.hold();
     const loader = dataset.loader({ batchSize: 2, shuffle: { seed: 1 } });
-    const epochs = loader.epochs(1_000);
-    const iterator = (epochs.next().value as AsyncIterable<unknown>)[Symbol.asyncIterator]();
-    await iterator.next();
+    const [epoch] = loader.epochs(1_000);
+    const iterator = epoch![Symbol.asyncIterator]();
+    const first = iterator.next();
     await quiet(origin);
-    const pieces = origin.reads.length;
-    expect(pieces).toBeGreaterThan(0);
-    expect(readBytes(origin)).toBeLessThanOrEqual(2.01 * origin.objects.values().next().value!.length);
+    await working(mill);
+    const { joined } = mill.stats().cache!; // All epochs want the same bytes: who comes later joins the first.
+    expect(joined).toBeGreaterThan(0);
+    expect(joined).toBeLessThan(2 * 30);
+    origin.open();
+    await first;
     await loader.close();
   });
 
   test("ends, also where samples have no bytes", async () => {
-    const { dataset } = await gated({ objects: new Map([0, 1, 2].map((i) => [`a/${i}.bin`, new Uint8Array(0)])) }, {}, { data: "bytes" });
+    const { dataset } = await gated({ objects: new Map([0, 1, 2].map((i) => [`a/${i}.bin`, new Uint8Array(0)])) }, {}, { bytes: "bytes" });
     const loader = dataset.loader({ batchSize: 1 });
     let steps = 0;
     for (const epoch of loader.epochs(Number.POSITIVE_INFINITY)) {
@@ -136,14 +147,18 @@ describe("reading ahead", () => {
 
   test("begins with the next epoch before this one ends, and each epoch is fetched once", async () => {
     const made = set({ samples: 60, bytesPerSample: 10_000 });
-    const { origin, dataset } = await gated(made);
-    const loader = dataset.loader({ batchSize: 6, shuffle: { seed: 1 } });
+    const { origin, mill, dataset } = await gated(made);
+    const loader = dataset.loader({ batchSize: 6, shuffle: { seed: 1 }, readAhead: 100_000 });
     const fetched: number[] = [];
     for (const epoch of loader.epochs(3)) {
       for await (const _ of epoch);
-      fetched.push(readBytes(origin) / made.byteLength);
+      await quiet(origin);
+      // Before anyone has asked for it.
+      if (epoch.number === 0) expect(await working(mill)).toBeGreaterThan(0);
+      const { bytes } = loader.stats();
+      fetched.push(bytes.origin / made.byteLength);
     }
-    expect(fetched[0]).toBeGreaterThan(1.5);
+
     expect(fetched[2]).toBeLessThanOrEqual(3.01);
     await loader.close();
   });
@@ -178,6 +193,7 @@ describe("compressed shards", () => {
     const rows = [11, 0, 5, 3, 3, 9, 7, 1, 10, 2, 8, 4, 6];
     const loader = dataset.select(rows).loader({ batchSize: 13 });
     for await (const batch of loader.epoch(0)) expect(batch.keys).toEqual(rows.map((row) => dataset.key(row)));
+    expect(loader.stats().bytes.origin).toBeLessThanOrEqual(2 * size);
     expect(origin.reads.length).toBe(2);
     await loader.close();
   });

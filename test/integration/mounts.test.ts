@@ -195,6 +195,28 @@ describe("sources", () => {
     }
   });
 
+  test("sidecars: found by the listing, asked for where shards are named, never asked for where a listing has none", async () => {
+    const indexed = makeDataset({ format: "tfrecord", samples: 40, shards: 2, bytesPerSample: 500, indexed: true });
+    for (const [key, bytes] of indexed.objects) {
+      await origin.put("side", `both/${key}`, bytes);
+      if (!key.endsWith(".idx")) await origin.put("side", `bare/${key}`, bytes);
+    }
+    const shards = [...indexed.objects.keys()].filter((key) => !key.endsWith(".idx"));
+    const asked = async (source: string | string[]) => {
+      const mill = await open();
+      await origin.reset();
+      expect(await mill.dataset(source, { fields })).toMatchObject({ sampleCount: 40, shardCount: 2 });
+      const { kinds, keys: read } = await origin.stats();
+      return { heads: kinds.head, sidecars: Object.keys(read).filter((key) => key.endsWith(".idx")).length };
+    };
+    expect(await asked("s3://side/both")).toEqual({ heads: 0, sidecars: 2 });
+    expect(await asked("s3://side/bare")).toEqual({ heads: 0, sidecars: 0 });
+    const named = await asked(shards.map((key) => `s3://side/both/${key}`));
+    expect(named.sidecars).toBe(2);
+    expect(named.heads).toBeGreaterThanOrEqual(4);
+    expect(await asked(shards.map((key) => `s3://side/bare/${key}`))).toMatchObject({ sidecars: 0 });
+  });
+
   test("facts are believed until they are invalidated: a dataset opened twice lists and indexes once", async () => {
     const mill = await open();
     await origin.reset();

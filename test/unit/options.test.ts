@@ -164,6 +164,7 @@ describe("millConfig", () => {
     ["cache.blockSize that is too large", { cache: { blockSize: "128MiB" } }, "cache.blockSize: expected a power of two"],
     ["cache.metadata.ttl", { cache: { metadata: { ttl: "soon" } } }, "cache.metadata.ttl: expected milliseconds"],
     ["cache.metadata.memory", { cache: { metadata: { memory: "much" } } }, "cache.metadata.memory: expected bytes"],
+    ["limits.bandwidth of nothing", { limits: { bandwidth: 0 } }, "limits.bandwidth: 0 lets nothing through"],
     ["limits.bandwidth", { limits: { bandwidth: "fast" } }, "limits.bandwidth: expected bytes"],
     ["limits.requestsPerSecond", { limits: { requestsPerSecond: 0 } }, "limits.requestsPerSecond: "],
     ["limits.concurrency", { limits: { concurrency: 1.5 } }, "limits.concurrency: "],

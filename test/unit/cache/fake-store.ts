@@ -3,6 +3,7 @@ import { type HoldRules, type ObjectVersion, objectVersion } from "../../../src/
 import { abortedError, MillraceError } from "../../../src/errors.js";
 import type { ReadOptions, Store, StoredObject } from "../../../src/storage/store.js";
 import { deferred } from "../../../src/util/deferred.js";
+import { unlessAborted } from "../../../src/util/unless-aborted.js";
 
 export const PIN: HoldRules = { mount: "/pin", admission: "pin", share: 1 };
 export const LRU_RULES: HoldRules = { mount: "/lru", admission: "lru", share: 1 };
@@ -77,16 +78,16 @@ export class FakeStore implements Store {
     const gate = this.#gate;
     if (signal?.aborted) throw abortedError(signal);
     if (gate === undefined) return new Promise((resolve) => setImmediate(resolve));
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.aborted++;
-        reject(abortedError(signal!));
-      };
-      signal?.addEventListener("abort", onAbort, { once: true });
-      void gate.promise.then(() => {
-        signal?.removeEventListener("abort", onAbort);
-        resolve();
-      });
-    });
+    await opened(gate.promise, signal, () => this.aborted++);
+  }
+}
+
+/** Waits for the gate; a signal that fires first is counted, and MILLRACE_ABORTED. */
+export async function opened(gate: Promise<void>, signal: AbortSignal | undefined, onAbort: () => void): Promise<void> {
+  try {
+    await unlessAborted(gate, signal, "The request");
+  } catch (error) {
+    onAbort();
+    throw error;
   }
 }

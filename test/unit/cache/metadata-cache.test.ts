@@ -4,9 +4,10 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { MetadataCache, type MetadataCacheOptions } from "../../../src/cache/metadata-cache.js";
 import { BlockCache } from "../../../src/cache/tier-chain.js";
-import { abortedError, MillraceError } from "../../../src/errors.js";
+import { MillraceError } from "../../../src/errors.js";
 import type { ListOptions, Store, StoredObject } from "../../../src/storage/store.js";
 import { deferred } from "../../../src/util/deferred.js";
+import { opened } from "./fake-store.js";
 
 class NameStore implements Store {
   readonly uri: string;
@@ -52,17 +53,7 @@ class NameStore implements Store {
     const { failNext } = this;
     this.failNext = undefined;
     if (failNext !== undefined) throw failNext;
-    await new Promise<void>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.aborted++;
-        reject(abortedError(signal!));
-      };
-      signal?.addEventListener("abort", onAbort, { once: true });
-      void (this.gate?.promise ?? Promise.resolve()).then(() => {
-        signal?.removeEventListener("abort", onAbort);
-        resolve();
-      });
-    });
+    await opened(this.gate?.promise ?? Promise.resolve(), signal, () => this.aborted++);
   }
 }
 

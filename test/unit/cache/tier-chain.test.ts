@@ -268,7 +268,7 @@ describe("BlockCache on memory and origin", () => {
     const asked: number[][] = [];
     const peer = (slab: Slab): SlotSource => ({
       tier: "peer",
-      groups: true,
+      groupBytes: 2 * BLOCK,
       read: async (object, firstBlock, count) => {
         asked.push([firstBlock, count]);
         return Array.from({ length: count }, (_, i) => {
@@ -282,7 +282,7 @@ describe("BlockCache on memory and origin", () => {
         });
       },
     });
-    const cache = await cacheOf(8, { sources: (slab) => [peer(slab)], spanLimits: { maxBytes: 8 * BLOCK, groupBytes: 2 * BLOCK } });
+    const cache = await cacheOf(8, { sources: (slab) => [peer(slab)] });
     const object = store.object("a", 4 * BLOCK);
     const span = await cache.acquire(object, 0, object.size, demand);
     expect(Buffer.compare(span.view(0, object.size), bytesOf(store.seed("a"), 0, object.size))).toBe(0);

@@ -91,6 +91,34 @@ describe("the depth", () => {
     expect(log).toEqual([]);
   });
 
+  test("a unit that is not there yet is asked for again at the next pump", () => {
+    const units = unitsOf(10, 10);
+    const given: (TestUnit | undefined)[] = [units[0], undefined, units[1]];
+    const scheduler = new Scheduler(given.values(), new TestDepth(100));
+    scheduler.pump();
+    expect(log).toEqual(["fetch u0"]);
+    scheduler.pump();
+    expect(log).toEqual(["fetch u0", "fetch u1"]);
+  });
+
+  test("at depth 0 units that were needed are left behind, one by one", () => {
+    const units = unitsOf(10, 10, 10);
+    let planned = 0;
+    function* plan() {
+      for (const unit of units) {
+        planned++;
+        yield unit;
+      }
+    }
+    const scheduler = new Scheduler(plan(), new TestDepth(0));
+    for (const [i, unit] of units.entries()) {
+      scheduler.pump();
+      expect(planned).toBe(i + 1);
+      void scheduler.need(unit);
+    }
+    expect(log).toEqual(["fetch u0", "fetch u1", "fetch u2"]);
+  });
+
   test("a rule that grows lets more go at the next pump", () => {
     const depth = new TestDepth(40);
     const scheduler = new Scheduler(unitsOf(40, 40, 40).values(), depth);

@@ -1,0 +1,8 @@
+import type { Store } from "./store.js";
+
+/** What a wrapper of a store leaves as it is: its root, and those of the optional methods that it has. */
+export function passedOn(store: Store): Pick<Store, "uri" | "write" | "close"> {
+  const write = store.write?.bind(store);
+  const close = store.close?.bind(store);
+  return { uri: store.uri, ...(write && { write }), ...(close && { close }) };
+}
