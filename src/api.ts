@@ -138,8 +138,11 @@ export interface Batch<F> {
   readonly size: number;
   /** Rows after the real ones that repeat other samples, so that all ranks have equal steps (`remainder: "pad"`). */
   readonly padding: number;
+  /** Of all rows of the columns, padding rows too: as many as `size + padding`. */
   readonly keys: readonly string[];
+  /** The samples' numbers in the dataset that made the loader; rows as in `keys`. */
   readonly indices: Float64Array;
+  /** By field; the first dimension of each is the rows. */
   readonly columns: { readonly [K in keyof F]: ColumnOf<F[K]> };
   /** Where the run stands once this batch is used. */
   readonly state: LoaderState;
@@ -157,6 +160,7 @@ export interface Epoch<F> extends AsyncIterable<Batch<F>> {
   readonly firstStep: number;
 }
 export interface ShuffleOptions {
+  /** An integer. The same seed, epoch, dataset and options give the same order. */
   seed: number;
   /** `"window"` (default): chunks in random order, samples mixed within windows; `"global"`: uniform over all samples, for cached or small data. */
   mode?: "window" | "global" | undefined;
@@ -176,37 +180,46 @@ export interface LoaderOptions {
   lanes?: number | undefined;
   /** Samples left over at the end: `"drop"` them, `"pad"` with repeats, or `"keep"` a short batch (ranks may then differ by one step). Default `"keep"` for one process, `"drop"` for more. */
   remainder?: "drop" | "pad" | "keep" | undefined;
+  /** A state to go on from. `MILLRACE_RESUME` where it is of another dataset, selection or order. */
   resume?: LoaderState | undefined;
   /** Ends each epoch after this many steps. */
   stepsPerEpoch?: number | undefined;
   /** What a record that is corrupt or fails to decode does. Default `"throw"`. */
   onError?: "throw" | "skip" | undefined;
-  /** Decode worker threads; `"auto"` (default) is one less than the CPUs with a decoder, else 0. 0 decodes on the engine thread. */
+  /** Decode worker threads; `"auto"` (default) is one less than the CPUs, from 1 to 16, with a decoder, else 0. 0 decodes on the engine thread. */
   workers?: number | "auto" | undefined;
   /** Longest time one sample may decode, milliseconds or `"60s"`. Default 60 s. */
   decodeTimeout?: string | number | undefined;
-  /** Bytes fetched ahead of the loop, beyond the open windows. Default `"auto"`. */
+  /** Bytes fetched ahead of the loop, beyond the open windows. Default `"auto"`: by the windows' size, 64 to 512 MiB. */
   readAhead?: "auto" | string | number | undefined;
   /** Reuse batch memory given back by `batch.release()`. Default false: every batch is fresh memory. */
   recycle?: boolean | undefined;
+  /** Ends every iteration of the loader with `MILLRACE_ABORTED`. */
   signal?: AbortSignal | undefined;
 }
 export interface Loader<F> {
+  /** Steps of a whole epoch, for this rank. */
   readonly stepsPerEpoch: number;
+  /** The batch that comes next. */
   readonly position: { readonly epoch: number; readonly step: number };
   /** Epoch `n`, from its start. After a resume the first epoch asked for must be the state's. Throws `MILLRACE_RESUME` otherwise. */
   epoch(n: number, options?: { signal?: AbortSignal | undefined }): Epoch<F>;
   /** Epochs from where the loader stands, up to but without `until`. */
   epochs(until: number): Iterable<Epoch<F>>;
+  /** Where the run stands after the last batch that the loop was given. */
   state(): LoaderState;
+  /** Totals since the loader was made. */
   stats(): LoaderStats;
+  /** Ends iterations with `MILLRACE_CLOSED`, and the decode workers. Calling it again does no harm. */
   close(): Promise<void>;
 }
 export interface LoaderStats {
   /** Time the loop waited for batches ÷ wall time since the first wait. */
   readonly stallRatio: number;
   readonly batches: number;
+  /** Real rows of these batches. */
   readonly samples: number;
+  /** Rows left out under `onError: "skip"`. */
   readonly skipped: number;
   /** Bytes delivered to this loader by tier. */
   readonly bytes: Readonly<Record<"memory" | "disk" | "peer" | "origin", number>>;
@@ -214,21 +227,32 @@ export interface LoaderStats {
   readonly waitMs: { readonly p50: number; readonly p99: number; readonly max: number };
   readonly readAhead: { readonly depthBytes: number; readonly inFlight: number; readonly reason: string };
 }
+/** A dataset, or a selection of one. Iterating gives its samples in manifest order. */
 export interface Dataset<F> extends AsyncIterable<SampleOf<F>> {
   readonly fields: F;
   readonly sampleCount: number;
+  /** Bytes of its records. */
   readonly byteLength: number;
+  /** Of the whole dataset. */
   readonly shardCount: number;
+  /** Of its shards, sizes and etags, and the selection: what a state is tied to. */
   readonly fingerprint: string;
+  /** For `files`: folder names in label order. */
   readonly classes: readonly string[] | undefined;
+  /** One sample by its number. Throws `MILLRACE_CONFIG` where there is none. */
   get(index: number, options?: { signal?: AbortSignal | undefined }): Promise<SampleOf<F>>;
+  /** A sample's key; no I/O. */
   key(index: number): string;
+  /** The first `count` samples. Throws `MILLRACE_CONFIG` where there are fewer. */
   take(count: number): Dataset<F>;
+  /** These samples in this order, or a range (`to` exclusive). */
   select(rows: readonly number[] | { from: number; to: number }): Dataset<F>;
+  /** Disjoint parts by shares that sum to 1 at most, of samples (default) or of whole shards; the same for the same seed. */
   split<const P extends Record<string, number>>(
     parts: P,
     options: { seed: number; by?: "sample" | "shard" | undefined },
   ): { [K in keyof P]: Dataset<F> };
+  /** Batches of it, decoded by `decode` where that is given. Reads nothing yet. Throws `MILLRACE_CONFIG`, `MILLRACE_RESUME`. */
   loader(options: LoaderOptions): Loader<F>;
   loader<G, A>(
     options: LoaderOptions & { decode: Decoder<SampleOf<F>, G, A> } & (A extends undefined
@@ -241,9 +265,11 @@ export interface Dataset<F> extends AsyncIterable<SampleOf<F>> {
 
 /** Code that runs in the engine thread comes as a module: functions do not cross threads. */
 export interface ModuleRef {
+  /** Absolute: `new URL("./store.js", import.meta.url)`. */
   url: string | URL;
   /** Default `"default"`. */
   export?: string | undefined;
+  /** Handed to the export; anything that can be cloned. */
   args?: unknown;
 }
 export interface S3Credentials {
@@ -253,26 +279,34 @@ export interface S3Credentials {
   expiration?: Date | undefined;
 }
 export interface S3Options {
+  /** `https://host:port` of a server other than AWS. Default: as the AWS SDK finds it (environment, profile). */
   endpoint?: string | undefined;
+  /** Default: as the AWS SDK finds it; `us-east-1` for a server other than AWS. */
   region?: string | undefined;
+  /** The bucket in the path rather than in the host name. Default false. */
   forcePathStyle?: boolean | undefined;
-  /** Send unsigned requests. */
+  /** Send unsigned requests. Default false. */
   anonymous?: boolean | undefined;
   /** Default: the AWS credential chain. A function stays on the calling thread and is asked again 5 minutes before expiry. */
   credentials?: S3Credentials | (() => Promise<S3Credentials>) | undefined;
 }
 export interface MountOptions {
+  /** Bucket, host or folder, with a prefix if need be: `s3://bucket/imagenet`. */
   uri: string;
+  /** Writes throw `MILLRACE_PERMISSION`. Default false. */
   readOnly?: boolean | undefined;
   /** `"pin"` (default): never evict what an epoch still needs, stream the rest. `"lru"`: least recently used goes first. */
   admission?: "pin" | "lru" | undefined;
   /** Largest part of the cache that this mount may hold, 0 to 1. Default 1. */
   share?: number | undefined;
+  /** Instead of the mill's. */
   s3?: S3Options | undefined;
 }
 export type Mount = string | MountOptions;
 export interface DiskCacheOptions {
+  /** A directory, made if need be; several processes may share it. */
   path: string;
+  /** Bytes or `"400GiB"`, headers and rounding included. */
   capacity: string | number;
   /** For `lru` data: eviction starts above this part of the capacity. Default 0.95. */
   highWatermark?: number | undefined;
@@ -280,16 +314,19 @@ export interface DiskCacheOptions {
   lowWatermark?: number | undefined;
 }
 export interface CacheOptions {
-  /** Memory tier. Default: a quarter of the cgroup's memory limit. */
+  /** Memory tier, bytes or `"4GiB"`; 0 for none. Default: a quarter of the cgroup's memory limit. */
   memory?: string | number | undefined;
+  /** Directories of the disk tier. Default none. */
   disk?: readonly DiskCacheOptions[] | undefined;
   /** Unit of caching: a power of two from 64 KiB to 64 MiB. Default 1 MiB. */
   blockSize?: string | number | undefined;
+  /** Facts of objects, listings and indexes: how long facts are believed (default 10 minutes), and the memory for all (default 256 MiB). */
   metadata?: { ttl?: string | number | undefined; memory?: string | number | undefined } | undefined;
 }
 export interface LimitOptions {
-  /** Bytes a second from all origins together. */
+  /** Bytes a second from all origins together. Default: no limit. */
   bandwidth?: string | number | undefined;
+  /** To all origins together. Default: no limit. */
   requestsPerSecond?: number | undefined;
   /** Requests in flight. Default 32. */
   concurrency?: number | undefined;
@@ -297,6 +334,7 @@ export interface LimitOptions {
   maxRecordBytes?: string | number | undefined;
 }
 export interface MillraceOptions {
+  /** Stores by path prefix, such as `/imagenet`; the longest prefix wins. */
   mounts?: Record<string, Mount> | undefined;
   /** For every s3 mount and URI that has no `s3` of its own. */
   s3?: S3Options | undefined;
@@ -306,6 +344,7 @@ export interface MillraceOptions {
   limits?: LimitOptions | undefined;
   /** `"worker"` (default) keeps all I/O off the calling thread; `"inline"` runs the same code in it. */
   engine?: "worker" | "inline" | undefined;
+  /** Default: nothing is logged. */
   logger?: Logger | undefined;
 }
 export interface Logger {
@@ -314,6 +353,7 @@ export interface Logger {
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 }
+/** Work done against the work known of so far. */
 export interface Progress {
   readonly bytes: number;
   readonly totalBytes: number;
@@ -323,7 +363,9 @@ export interface Progress {
   readonly etaSeconds: number;
 }
 export interface Watch {
+  /** Ends the call with `MILLRACE_ABORTED`. */
   signal?: AbortSignal | undefined;
+  /** At most every 100 ms, and at the end. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 export interface DatasetOptions<F extends Fields> extends Watch {
@@ -337,11 +379,13 @@ export interface DatasetOptions<F extends Fields> extends Watch {
   onError?: "throw" | "skip" | undefined;
 }
 export interface ObjectInfo {
+  /** As a caller writes it: below the mount, or a URI. */
   readonly path: string;
   readonly size: number;
   readonly etag: string;
   readonly lastModified: Date | undefined;
 }
+/** One version of an object: once it has changed, reads throw `MILLRACE_CHANGED`. */
 export interface OpenFile {
   readonly info: ObjectInfo;
   /** Fills `target` with the bytes from `begin`. */
@@ -349,10 +393,12 @@ export interface OpenFile {
 }
 export interface LocalCopy extends AsyncDisposable {
   readonly path: string;
+  /** The copy is removed when the last who took it has released it. */
   release(): Promise<void>;
 }
 export interface PrefetchReport {
   readonly objects: number;
+  /** Bytes that were fetched. */
   readonly bytes: number;
   /** Bytes that were in the cache before. */
   readonly alreadyCached: number;
@@ -362,26 +408,38 @@ export interface PrefetchJob {
   readonly progress: Progress;
   /** Rejects only on cancel; what failed is in the report. */
   readonly done: Promise<PrefetchReport>;
+  /** Starts nothing more until `resume`; what is under way goes on. */
   pause(): void;
   resume(): void;
+  /** `done` rejects with `MILLRACE_ABORTED`. */
   cancel(): void;
 }
 export interface PrefetchOptions extends Watch {
   /** Among prefetches, higher goes first. Default 0. Never before a loop's own reads. */
   priority?: number | undefined;
+  /** Whose cache is filled: this process's, the only choice. */
   scope?: "process" | undefined;
 }
+/** An open mill. Paths are below a mount, or URIs. Once it is closed every call throws `MILLRACE_CLOSED`. */
 export interface Millrace extends AsyncDisposable {
+  /**
+   * `source`: a prefix, an object, a brace pattern, a glob, or a list of these. Lists and indexes the shards. Throws `MILLRACE_NOT_FOUND`, `MILLRACE_FORMAT`,
+   * `MILLRACE_CORRUPT`, `MILLRACE_CONFIG`.
+   */
   dataset<const F extends Fields>(source: string | readonly string[], options?: DatasetOptions<F>): Promise<Dataset<F>>;
+  /** Every object below the prefix, in ascending order of path. */
   list(prefix: string): AsyncIterable<ObjectInfo>;
+  /** Throws `MILLRACE_NOT_FOUND`, `MILLRACE_PERMISSION`. */
   stat(path: string): Promise<ObjectInfo>;
+  /** The present version, for reads at any place. */
   open(path: string): Promise<OpenFile>;
   /** The object's bytes, or those from `begin` to `end` (exclusive), through the cache. */
   readFile(path: string, options?: Watch & { begin?: number | undefined; end?: number | undefined }): Promise<Uint8Array<ArrayBuffer>>;
-  /** Resolves when the origin holds the object; the cache then holds it too. */
+  /** Resolves when the origin holds the object; the cache then holds it too, up to 64 MiB. Throws `MILLRACE_PERMISSION` where the mount or store cannot be written. */
   writeFile(path: string, data: Uint8Array | string | AsyncIterable<Uint8Array>, options?: Watch): Promise<ObjectInfo>;
   /** A real local path with the object's bytes, for libraries that only take a file name. */
   materialize(path: string, options?: Watch): Promise<LocalCopy>;
+  /** Fills the cache with objects, or with the first `steps` (default all) of a loader's epoch. */
   prefetch(
     source: string | readonly string[] | { loader: Loader<never>; epoch: number; steps?: number | undefined },
     options?: PrefetchOptions,
@@ -390,9 +448,12 @@ export interface Millrace extends AsyncDisposable {
   evict(prefix: string): Promise<number>;
   /** Forgets what is known of the objects below the prefix, so that the next use asks the origin; resolves to the entries dropped. */
   invalidate(prefix: string): Promise<number>;
+  /** The present figures, without asking the engine (docs/metrics.md). */
   stats(): MillStats;
+  /** Ends what is under way, workers and sockets. Calling it again waits for the same end. */
   close(): Promise<void>;
 }
+/** Figures by group and name; docs/metrics.md has their units. */
 export interface MillStats {
   readonly [group: string]: Readonly<Record<string, number | string>>;
 }

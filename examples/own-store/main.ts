@@ -22,7 +22,9 @@ const mill = await openMillrace({
   mounts: { "/reviews": "pack://reviews" },
 });
 try {
-  for await (const { path, size } of mill.list("/reviews/bad/00")) console.log(`${path}: ${size} bytes`);
+  let bytes = 0;
+  for await (const { size } of mill.list("/reviews/bad")) bytes += size;
+  console.log(`${bytes} bytes of bad reviews`);
   const dataset = await mill.dataset("/reviews", { fields: { bytes: "utf8", label: "int32" } });
   console.log(`${dataset.sampleCount} reviews, classes ${dataset.classes!.join(" and ")}`);
   const loader = dataset.loader({ batchSize: 20, shuffle: { seed: 5 } });

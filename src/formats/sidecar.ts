@@ -13,8 +13,12 @@ const MAX_TAR_TAIL = 22 * TAR_BLOCK;
 /** The index that a sidecar's text gives, or what is wrong with it. */
 type ParseSidecar = (text: string, reader: ShardReader) => RecordIndex | string;
 
-/** The index from the first sidecar that fits the shard; `note` says why one that was there is not used. */
-export async function readSidecar(reader: ShardReader, parse: ParseSidecar): Promise<{ index?: RecordIndex; note?: string }> {
+/** The index from the first sidecar that fits the shard, else from `scan`; its `note` then says why one that was there is not used. */
+export async function sidecarOr(
+  reader: ShardReader,
+  parse: ParseSidecar,
+  scan: (reader: ShardReader) => Promise<RecordIndex>,
+): Promise<RecordIndex> {
   let note: string | undefined;
   for (const path of sidecarPaths(reader.path)) {
     const bytes = await reader.sidecar(path);
@@ -23,10 +27,11 @@ export async function readSidecar(reader: ShardReader, parse: ParseSidecar): Pro
       bytes.length > MAX_SIDECAR_BYTES
         ? `it is larger than ${formatBytes(MAX_SIDECAR_BYTES)}`
         : parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"), reader);
-    if (typeof found !== "string") return { index: found };
+    if (typeof found !== "string") return found;
     note ??= `${path}: ${found}; this record index is not used, and the shard is read instead: write the index again, or remove it`;
   }
-  return note === undefined ? {} : { note };
+  const scanned = await scan(reader);
+  return note === undefined ? scanned : { ...scanned, note };
 }
 
 /** Lines `offset size`, size with the record's frame. Records fill the shard without a gap. */

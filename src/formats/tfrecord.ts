@@ -11,7 +11,7 @@ import { indexInflated, isGzip, mayBeZlib } from "./inflate.js";
 import { crc32cOf8 } from "./length-crc.js";
 import { corruptRecord, damageOf } from "./record-error.js";
 import { SCAN_SIZES, type ScanSizes, ScanWindow } from "./scan-window.js";
-import { parseTfrecordIndex, readSidecar } from "./sidecar.js";
+import { parseTfrecordIndex, sidecarOr } from "./sidecar.js";
 import { decodeExample, exampleKinds, type FeatureKind } from "./tf-example.js";
 import { WireError } from "./wire.js";
 
@@ -31,10 +31,7 @@ export const tfrecord: RecordFormat = {
 };
 
 async function indexTfrecord(reader: ShardReader): Promise<RecordIndex> {
-  const { index, note } = tfrecord.compressed(reader.path) ? {} : await readSidecar(reader, parseTfrecordIndex);
-  if (index !== undefined) return index;
-  const scanned = await scanTfrecord(reader);
-  return note === undefined ? scanned : { ...scanned, note };
+  return tfrecord.compressed(reader.path) ? scanTfrecord(reader) : sidecarOr(reader, parseTfrecordIndex, scanTfrecord);
 }
 
 /** Builds the index from the records themselves. `sizes` is for tests. */

@@ -11,7 +11,7 @@ import { indexInflated, isGzip } from "./inflate.js";
 import { setField } from "./raw-sample.js";
 import { corruptRecord, damageOf } from "./record-error.js";
 import { SCAN_SIZES, type ScanSizes, ScanWindow } from "./scan-window.js";
-import { parseWebdatasetIndex, readSidecar } from "./sidecar.js";
+import { parseWebdatasetIndex, sidecarOr } from "./sidecar.js";
 import { paddedSize, readMember, TAR_BLOCK, TarError, type TarMember } from "./tar.js";
 import { splitName } from "./webdataset-name.js";
 
@@ -26,10 +26,7 @@ export const webdataset: RecordFormat = {
 };
 
 async function indexTar(reader: ShardReader): Promise<RecordIndex> {
-  const { index, note } = webdataset.compressed(reader.path) ? {} : await readSidecar(reader, parseWebdatasetIndex);
-  if (index !== undefined) return index;
-  const scanned = await scanTar(reader);
-  return note === undefined ? scanned : { ...scanned, note };
+  return webdataset.compressed(reader.path) ? scanTar(reader) : sidecarOr(reader, parseWebdatasetIndex, scanTar);
 }
 
 /** Builds the index from the members' headers. `sizes` is for tests. */

@@ -8,7 +8,7 @@ import { formatBytes } from "../util/byte-size.js";
 import type { AssembledBatch } from "./assemble.js";
 import { Batch } from "./batch.js";
 import { DatasetLoader, type LoaderSetup } from "./loader.js";
-import { orderOf } from "./order-facts.js";
+import { orderOf, type ViewSizes, viewSizes } from "./order-facts.js";
 import type { EngineClient, OpenedDataset } from "./protocol.js";
 import { buildRows, type Rows, type RowsStep } from "./rows.js";
 import { splitWeights } from "./rows-split.js";
@@ -34,7 +34,7 @@ export class DatasetView<F> implements Dataset<F> {
   readonly #source: DatasetSource;
   readonly #steps: readonly RowsStep[];
   readonly #rows: Rows;
-  #byteLength: number | undefined;
+  #sizes: ViewSizes | undefined;
 
   constructor(source: DatasetSource, steps: readonly RowsStep[]) {
     this.#source = source;
@@ -46,17 +46,7 @@ export class DatasetView<F> implements Dataset<F> {
   }
 
   get byteLength(): number {
-    if (this.#steps.length === 0) return this.#source.manifest.byteLength;
-    if (this.#byteLength === undefined) {
-      const { manifest } = this.#source;
-      let bytes = 0;
-      for (let row = 0; row < this.sampleCount; row++) {
-        const sample = this.#rows.base(row);
-        bytes += manifest.recordEnd(sample) - manifest.recordBegin(sample);
-      }
-      this.#byteLength = bytes;
-    }
-    return this.#byteLength;
+    return this.#steps.length === 0 ? this.#source.manifest.byteLength : this.#rowSizes().byteLength;
   }
 
   get shardCount(): number {
@@ -111,7 +101,7 @@ export class DatasetView<F> implements Dataset<F> {
     const config = loaderConfig(options);
     if (this.sampleCount === 0) throw new MillraceError("MILLRACE_CONFIG", `${this.#source.name}: this selection has no samples to load`);
     const decoder = options.decode && { url: options.decode.url, output: options.decode.output as Fields, args: options.decodeArgs };
-    const order = orderOf(this.#source.manifest, this.#rows, config);
+    const order = orderOf(this.#source.manifest, this.#rows, config, this.#rowSizes());
     if (order.mode === "window" && order.lanes % config.worldSize !== 0 && config.rank === 0)
       this.#source.warn(
         { lanes: order.lanes, worldSize: config.worldSize },
@@ -139,6 +129,12 @@ export class DatasetView<F> implements Dataset<F> {
     } finally {
       await loader.close();
     }
+  }
+
+  /** Found once: every loader of the view asks for them. */
+  #rowSizes(): ViewSizes {
+    this.#sizes ??= viewSizes(this.#source.manifest, this.#rows);
+    return this.#sizes;
   }
 
   #view(step: RowsStep): Dataset<F> {

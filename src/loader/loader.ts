@@ -8,7 +8,7 @@ import { combinedSignal } from "../util/combined-signal.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { Batch } from "./batch.js";
 import { BatchStream } from "./batch-stream.js";
-import type { BatchMessage, EngineClient, EngineLoaderStats, OpenLoader } from "./protocol.js";
+import { type BatchMessage, type EngineClient, NO_STATS, type OpenLoader } from "./protocol.js";
 import { checkResume, loaderState, type Place } from "./state.js";
 import { WaitStats } from "./wait-stats.js";
 
@@ -22,13 +22,6 @@ export interface LoaderSetup {
   readonly fields: Fields;
   readonly key: (index: number) => string;
 }
-
-const NO_STATS: EngineLoaderStats = {
-  bytes: { memory: 0, disk: 0, peer: 0, origin: 0 },
-  originRequests: 0,
-  skipped: 0,
-  readAhead: { depthBytes: 0, inFlight: 0, reason: "nothing was read yet" },
-};
 
 /** Numbers of this process's loaders: the caller chooses them. */
 let nextLoaderId = 1;

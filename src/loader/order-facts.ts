@@ -4,12 +4,14 @@ import type { LoaderConfig } from "../options.js";
 import { chooseOrder, type OrderSpec } from "../order/spec.js";
 import type { Rows } from "./rows.js";
 
-interface Sizes {
+/** What the samples of a view take as records, bytes. */
+export interface ViewSizes {
   readonly byteLength: number;
   readonly maxSampleBytes: number;
 }
 
-function sizes(manifest: Manifest, rows: Rows): Sizes {
+/** Looks at every row. */
+export function viewSizes(manifest: Manifest, rows: Rows): ViewSizes {
   let byteLength = 0;
   let maxSampleBytes = 0;
   for (let row = 0; row < rows.count; row++) {
@@ -39,10 +41,15 @@ function anyCompressed(manifest: Manifest): boolean {
   return false;
 }
 
-/** The order of a view under a loader's options. Throws MILLRACE_CONFIG where the windows do not fit their memory. */
-export function orderOf(manifest: Manifest, rows: Rows, config: Pick<LoaderConfig, "shuffle" | "lanes">): OrderSpec {
+/** The order of a view under a loader's options; `sizes` where they are known already. Throws MILLRACE_CONFIG where the windows do not fit their memory. */
+export function orderOf(
+  manifest: Manifest,
+  rows: Rows,
+  config: Pick<LoaderConfig, "shuffle" | "lanes">,
+  sizes: ViewSizes = viewSizes(manifest, rows),
+): OrderSpec {
   return chooseOrder(
-    { sampleCount: rows.count, ...sizes(manifest, rows), ...shardChunks(manifest, rows) },
+    { sampleCount: rows.count, ...sizes, ...shardChunks(manifest, rows) },
     { shuffle: config.shuffle, lanes: config.lanes },
   );
 }

@@ -71,6 +71,14 @@ export interface PrefetchSteps {
 /** What the engine knows of a run, for `loader.stats()`: totals since the loader was opened. */
 export type EngineLoaderStats = Pick<LoaderStats, "bytes" | "originRequests" | "skipped" | "readAhead">;
 
+/** Before anything was read. */
+export const NO_STATS: EngineLoaderStats = {
+  bytes: { memory: 0, disk: 0, peer: 0, origin: 0 },
+  originRequests: 0,
+  skipped: 0,
+  readAhead: { depthBytes: 0, inFlight: 0, reason: "nothing was read yet" },
+};
+
 export interface BatchMessage {
   readonly t: "batch";
   readonly epoch: number;

@@ -1,7 +1,6 @@
-import type { Dispatcher } from "undici";
 import { abortedError, MillraceError, throwIfAborted } from "../errors.js";
-import { type HttpTimeouts, httpAgent } from "./http-client.js";
-import { rangeGet } from "./http-get.js";
+import type { HttpTimeouts } from "./http-client.js";
+import { HttpTransports, rangeGet } from "./http-get.js";
 import { parseContentRange, rangeHeader } from "./http-range.js";
 import { header, networkError, type Refusal, type Subject, statusError } from "./network-errors.js";
 import type { ReadOptions, Store, StoredObject } from "./store.js";
@@ -24,12 +23,12 @@ const IDENTITY = { "accept-encoding": "identity" } as const;
  */
 export class HttpStore implements Store {
   readonly uri: string;
-  readonly #agent: Dispatcher;
+  readonly #transports: HttpTransports;
 
   /** `root`: `https://host:port`. */
   constructor(root: string, timeouts?: HttpTimeouts) {
     this.uri = root;
-    this.#agent = httpAgent(timeouts);
+    this.#transports = new HttpTransports(timeouts);
   }
 
   // biome-ignore lint/correctness/useYield: an http server has no listing; the error comes where the caller iterates.
@@ -64,14 +63,14 @@ export class HttpStore implements Store {
     let url = this.#url(object.path);
     for (let hops = 0; ; hops++) {
       const request = { uri, origin: url.origin, path: url.pathname + url.search, headers, range, object, versionOf };
-      const refusal = await rangeGet(this.#agent, request, targets, options);
+      const refusal = await rangeGet(this.#transports, request, targets, options);
       if (refusal === undefined) return;
       url = redirected(refusal, url, hops, request);
     }
   }
 
   async close(): Promise<void> {
-    await this.#agent.destroy();
+    await this.#transports.close();
   }
 
   async #head(start: URL, method: "HEAD" | "GET", subject: Subject, signal: AbortSignal | undefined): Promise<Refusal> {
@@ -94,7 +93,7 @@ export class HttpStore implements Store {
     throwIfAborted(signal, "The stat");
     try {
       const { origin, pathname, search } = url;
-      const answer = await this.#agent.request({ origin, path: pathname + search, method, headers, signal: signal ?? null });
+      const answer = await this.#transports.agent.request({ origin, path: pathname + search, method, headers, signal: signal ?? null });
       // The head is all that is wanted. A server that ignores Range would send the whole object: past the limit the connection is dropped.
       await answer.body.dump({ limit: 8192 }).catch(() => undefined);
       return { status: answer.statusCode, headers: answer.headers, body: "" };

@@ -1,9 +1,8 @@
 import type { ListObjectsV2Output } from "@aws-sdk/client-s3";
-import type { Dispatcher } from "undici";
 import type { S3Options } from "../api.js";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
-import { type HttpTimeouts, httpAgent } from "./http-client.js";
-import { rangeGet } from "./http-get.js";
+import type { HttpTimeouts } from "./http-client.js";
+import { HttpTransports, rangeGet } from "./http-get.js";
 import { rangeHeader } from "./http-range.js";
 import { header, type Refusal, type Subject } from "./network-errors.js";
 import type { RetryPolicy } from "./retry.js";
@@ -29,7 +28,7 @@ export class S3Store implements Store {
   readonly uri: string;
   readonly #bucket: string;
   readonly #connection: S3Connection;
-  readonly #agent: Dispatcher;
+  readonly #transports: HttpTransports;
   readonly #retry: RetryPolicy;
   /** A request has shown that the bucket is there: a missing object is then a missing key. */
   #bucketSeen = false;
@@ -39,7 +38,7 @@ export class S3Store implements Store {
     this.uri = /\.amazonaws\.com(\.cn)?$/.test(host) ? `s3://${bucket}` : `s3://${bucket}@${host.replace(`${bucket}.`, "")}`;
     this.#bucket = bucket;
     this.#connection = connection;
-    this.#agent = httpAgent(options.timeouts);
+    this.#transports = new HttpTransports(options.timeouts);
     this.#retry = options.retry ?? {};
   }
 
@@ -91,7 +90,7 @@ export class S3Store implements Store {
     for (let mended = false; ; mended = true) {
       const { headers, credentials } = await this.#connection.signGet(path, condition);
       const request = { uri, range, object, origin, path, headers, versionOf: etagOf };
-      const refusal = await rangeGet(this.#agent, request, targets, options);
+      const refusal = await rangeGet(this.#transports, request, targets, options);
       if (refusal === undefined) return;
       const failure = failureOf(refusal);
       if (mended || !(await this.#connection.mend(failure, credentials))) throw s3Error(failure, request);
@@ -106,7 +105,7 @@ export class S3Store implements Store {
 
   async close(): Promise<void> {
     this.#connection.client.destroy();
-    await this.#agent.destroy();
+    await this.#transports.close();
   }
 
   async #listPage(

@@ -19,7 +19,7 @@ export function skipTargets(targets: readonly Uint8Array[], skip: number): reado
   return rest;
 }
 
-/** Copies bytes into the targets, in order, from where the last call ended. */
+/** Fills the targets, in order, from where the last call ended. */
 export class TargetWriter {
   readonly #targets: readonly Uint8Array[];
   #index = 0;
@@ -29,19 +29,30 @@ export class TargetWriter {
     this.#targets = targets;
   }
 
-  /** The bytes of `chunk` must fit in what is left. */
+  /** Copies `chunk`, which must fit in what is left. */
   write(chunk: Uint8Array): void {
     let from = 0;
     while (from < chunk.length) {
-      const target = this.#targets[this.#index]!;
-      const count = Math.min(chunk.length - from, target.length - this.#offset);
-      copyBytes(target, this.#offset, from === 0 && count === chunk.length ? chunk : chunk.subarray(from, from + count));
+      const space = this.space();
+      const count = Math.min(chunk.length - from, space.length);
+      copyBytes(space, 0, from === 0 && count === chunk.length ? chunk : chunk.subarray(from, from + count));
       from += count;
-      this.#offset += count;
-      if (this.#offset === target.length) {
-        this.#index++;
-        this.#offset = 0;
-      }
+      this.advance(count);
     }
+  }
+
+  /** What is left of the target at hand, for someone else to write to. Only where something is left. */
+  space(): Uint8Array {
+    while (this.#offset === this.#targets[this.#index]!.length) {
+      this.#index++;
+      this.#offset = 0;
+    }
+    const target = this.#targets[this.#index]!;
+    return this.#offset === 0 ? target : target.subarray(this.#offset);
+  }
+
+  /** The first `count` bytes of `space()` are written. */
+  advance(count: number): void {
+    this.#offset += count;
   }
 }

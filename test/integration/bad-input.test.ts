@@ -6,6 +6,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type LoaderOptions, type Millrace, type MillraceOptions, openDataset, openMillrace } from "../../src/index.js";
 import { type LocalDataset, localDataset } from "../support/local-dataset.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
+import { keys } from "../support/s3-keys.js";
+import { s3Options } from "../support/s3-options.js";
 import decoder from "./fixtures/double-label.js";
 
 const fields = { image: "bytes", label: "int32" } as const;
@@ -32,15 +34,9 @@ describe("origins", () => {
     await origin.put("bucket", "a/x.bin", new Uint8Array(10));
   });
   afterAll(() => origin.close());
-  const s3 = (secretAccessKey = origin.credentials.secretAccessKey) => ({
-    endpoint: origin.endpoint,
-    region: "us-east-1",
-    forcePathStyle: true,
-    credentials: { accessKeyId: origin.credentials.accessKeyId, secretAccessKey },
-  });
 
   test("missing bucket, missing key, empty prefix", async () => {
-    const mill = await open({ s3: s3() });
+    const mill = await open({ s3: s3Options(origin) });
     await expect(mill.dataset("s3://nowhere/train")).rejects.toMatchObject({
       code: "MILLRACE_NOT_FOUND",
       message: expect.stringContaining("bucket"),
@@ -56,14 +52,14 @@ describe("origins", () => {
   });
 
   test("no permission; and no secret in the message", async () => {
-    const mill = await open({ s3: s3("wrong-secret") });
+    const mill = await open({ s3: { ...s3Options(origin), credentials: { ...keys(origin), secretAccessKey: "wrong-secret" } } });
     const error = await mill.dataset("s3://bucket/a").catch((caught: Error) => caught);
     expect(error).toMatchObject({ code: "MILLRACE_PERMISSION" });
     expect(String(error)).not.toContain("wrong-secret");
   });
 
   test("a server that is not there", async () => {
-    const mill = await open({ s3: { ...s3(), endpoint: "http://127.0.0.1:1" } });
+    const mill = await open({ s3: { ...s3Options(origin), endpoint: "http://127.0.0.1:1" } });
     const abort = AbortSignal.timeout(2_000);
     await expect(mill.readFile("s3://bucket/a/x.bin", { signal: abort })).rejects.toMatchObject({
       code: expect.stringMatching(/UNAVAILABLE|ABORTED/),
@@ -71,7 +67,7 @@ describe("origins", () => {
   });
 
   test("an object that changes between its listing and its reading", async () => {
-    const mill = await open({ s3: s3() });
+    const mill = await open({ s3: s3Options(origin) });
     const file = await mill.open("s3://bucket/a/x.bin");
     await origin.put("bucket", "a/x.bin", new Uint8Array(10).fill(1));
     await expect(file.read(0, new Uint8Array(10))).rejects.toMatchObject({ code: "MILLRACE_CHANGED" });

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Dataset, type Loader, openMillrace } from "../../src/index.js";
 import { makeDataset } from "../support/datasets/index.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
+import { s3Options } from "../support/s3-options.js";
 
 const MIB = 2 ** 20;
 const made = makeDataset({ format: "tfrecord", samples: 640, shards: 4, bytesPerSample: 100_000 });
@@ -14,10 +15,6 @@ beforeAll(async () => {
 });
 afterAll(() => origin.close());
 
-const s3 = () => {
-  const { accessKeyId, secretAccessKey } = origin.credentials;
-  return { endpoint: origin.endpoint, credentials: { accessKeyId, secretAccessKey }, forcePathStyle: true, region: "us-east-1" };
-};
 const fields = { image: "bytes", label: "int32" } as const;
 
 async function readEpoch(loader: Loader<typeof fields>, epoch: number): Promise<number> {
@@ -35,7 +32,7 @@ async function bytesOfEpoch(loader: Loader<typeof fields>, epoch: number): Promi
 
 describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
   const open = async (memory: string) => {
-    const mill = await openMillrace({ s3: s3(), engine, cache: { memory } });
+    const mill = await openMillrace({ s3: s3Options(origin), engine, cache: { memory } });
     const dataset: Dataset<typeof fields> = await mill.dataset("s3://bars/set", { fields });
     return { mill, loader: dataset.loader({ batchSize: 32, shuffle: { seed: 5, window: "16MiB" } }) };
   };

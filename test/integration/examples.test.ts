@@ -102,7 +102,8 @@ describe("examples", { timeout: 2 * LIMIT_MS }, () => {
 
   it("own-store", async () => {
     const lines = await linesOf("own-store");
-    expect(lines.slice(0, 4)).toEqual(["000", "003", "006", "009"].map((n) => expect.stringMatching(`bad/${n}\\.txt: 21 bytes$`)));
+    // Twenty of them: 21 bytes each, and one more from "Review 10" on.
+    expect(lines[0]).toBe("436 bytes of bad reviews");
     expect(lines).toContain("60 reviews, classes bad and good");
     expect(lines).toContain("60 reviews say what their folder says");
     expect(lines.at(-1)).toMatch(/^MILLRACE_NOT_FOUND: .*good\/999\.txt/);

@@ -1,7 +1,9 @@
 /** How runs end: by their caller, by an abort, by an error, by a close, in whatever they are waiting for; and what they leave behind. */
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { type Batch, type Dataset, type Millrace, MillraceError, type MillraceOptions, openMillrace } from "../../src/index.js";
-import { type MadeDataset, makeDataset } from "../support/datasets/index.js";
+import { type MadeDataset, makeDataset, sha256 } from "../support/datasets/index.js";
 import { type LocalDataset, localDataset } from "../support/local-dataset.js";
 import decoder from "./fixtures/double-label.js";
 import { type Gate, gate } from "./fixtures/loader-gate.js";
@@ -265,6 +267,29 @@ describe("an error in the middle of an epoch", () => {
     expect(keys).toEqual(whole);
     await loader.close();
     await until(() => working(mill) === 0);
+  });
+
+  test("a shard that is rewritten is MILLRACE_CHANGED, and no row of another version is delivered", async () => {
+    const folder = await local({ format: "tfrecord", samples: SAMPLES, shards: 4, bytesPerSample: 3_000 });
+    const mill = await open();
+    const dataset = await mill.dataset(folder.uri, { fields });
+    const loader = dataset.loader({ batchSize: 2, readAhead: 0, shuffle: { seed: 1, window: "64KiB" }, lanes: 1 });
+    const hashes: string[] = [];
+    const wanted: string[] = [];
+    const loop = (async () => {
+      for await (const { columns, indices, size, step } of loader.epoch(0)) {
+        for (let row = 0; row < size; row++) hashes.push(sha256(columns.image.at(row)));
+        for (const index of indices) wanted.push(folder.made.samples[index]!.sha256);
+        if (step > 0) continue;
+        const other = makeDataset({ format: "tfrecord", samples: SAMPLES, shards: 4, bytesPerSample: 3_000, seed: 2 });
+        for (const [key, bytes] of other.objects) await writeFile(join(folder.folder, key), bytes);
+      }
+    })();
+    await expect(loop).rejects.toMatchObject({ code: "MILLRACE_CHANGED" });
+    expect(hashes.length).toBeGreaterThan(0);
+    expect(hashes).toEqual(wanted);
+    await loader.close();
+    expect(working(mill)).toBe(0);
   });
 
   test("before the first batch: the figures still say what was read", async () => {

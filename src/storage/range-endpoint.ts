@@ -1,0 +1,31 @@
+import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+
+/** A server, as a socket needs to know it. */
+export interface Endpoint {
+  readonly secure: boolean;
+  /** A name or an address, without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** The latest TLS session: a new connection takes it up again, which saves most of the handshake. */
+  session: Buffer | undefined;
+}
+
+export function endpointOf({ protocol, hostname, port }: URL): Endpoint {
+  const secure = protocol === "https:";
+  return { secure, host: hostname.replace(/^\[(.*)\]$/, "$1"), port: Number(port || (secure ? 443 : 80)), session: undefined };
+}
+
+/** Begins to connect. Certificates are checked as Node does by default, those of NODE_EXTRA_CA_CERTS trusted. */
+export function openSocket(endpoint: Endpoint, onread: OnReadOpts): Socket {
+  const { secure, host, port, session } = endpoint;
+  if (!secure) return connectTcp({ host, port, onread }).setNoDelay();
+  // Addresses have no place in SNI.
+  const servername = isIP(host) === 0 ? host : undefined;
+  const options = { host, port, onread, ALPNProtocols: ["http/1.1"], ...(servername && { servername }), ...(session && { session }) };
+  const socket = connectTls(options).setNoDelay();
+  socket.on("session", (latest) => {
+    endpoint.session = latest;
+  });
+  return socket;
+}
