@@ -441,7 +441,7 @@ export interface Millrace extends AsyncDisposable {
   materialize(path: string, options?: Watch): Promise<LocalCopy>;
   /** Fills the cache with objects, or with the first `steps` (default all) of a loader's epoch. */
   prefetch(
-    source: string | readonly string[] | { loader: Loader<never>; epoch: number; steps?: number | undefined },
+    source: string | readonly string[] | { loader: Loader<unknown>; epoch: number; steps?: number | undefined },
     options?: PrefetchOptions,
   ): PrefetchJob;
   /** Drops cached blocks below the prefix; resolves to the bytes freed. */

@@ -37,6 +37,8 @@ class Mill implements Millrace {
   }
 
   async dataset<const F extends Fields>(source: string | readonly string[], options: DatasetOptions<F> = {}): Promise<Dataset<F>> {
+    if (typeof source !== "string" && !(Array.isArray(source) && source.every((part) => typeof part === "string")))
+      throw new MillraceError("MILLRACE_CONFIG", "source: expected a prefix, a file, a pattern, or a list of these");
     checkDatasetOptions(options);
     const { format, fields, classes, onError = "throw", signal, onProgress } = options;
     const request = { source, format, fields, classes, onError };

@@ -238,7 +238,7 @@ export function millConfig(options: MillraceOptions): MillConfig {
     engine: {
       mounts: Object.entries(checked.mounts ?? {}).map(([prefix, mount]) => mountConfig(prefix, mount as string | MountOptions, s3)),
       s3: s3(checked.s3),
-      stores: Object.fromEntries(Object.entries(checked.stores ?? {}).map(([scheme, ref]) => [scheme, moduleConfig(ref)])),
+      stores: Object.fromEntries(Object.entries(checked.stores ?? {}).map(([scheme, ref]) => [scheme, moduleConfig(scheme, ref)])),
       cache: cacheConfig(checked.cache ?? {}),
       limits: {
         bandwidth: checked.limits?.bandwidth === undefined ? undefined : bandwidthOf(checked.limits.bandwidth),
@@ -260,6 +260,11 @@ function mountConfig(prefix: string, mount: string | MountOptions, s3: (given: S
   const name = `mounts[${JSON.stringify(prefix)}]`;
   if (!/^(\/[^/]+)+\/?$/.test(prefix)) throw new MillraceError("MILLRACE_CONFIG", `${name}: a mount is a path such as "/imagenet"`);
   const given = typeof mount === "string" ? { uri: mount } : mount;
+  if (!/^[a-z][a-z0-9+.-]+:/i.test(given.uri))
+    throw new MillraceError(
+      "MILLRACE_CONFIG",
+      `${name}: "${given.uri}" is not a URI: write s3://bucket/…, https://host/…, file:///path or file:./path`,
+    );
   return {
     prefix: prefix.replace(/\/$/, ""),
     uri: given.uri.replace(/\/+$/, ""),
@@ -270,7 +275,12 @@ function mountConfig(prefix: string, mount: string | MountOptions, s3: (given: S
   };
 }
 
-function moduleConfig(ref: ModuleRef): EngineConfig["stores"][string] {
+function moduleConfig(scheme: string, ref: ModuleRef): EngineConfig["stores"][string] {
+  if (!URL.canParse(String(ref.url)))
+    throw new MillraceError(
+      "MILLRACE_CONFIG",
+      `stores.${scheme}.url: expected an absolute URL, such as new URL("./my-store.js", import.meta.url)`,
+    );
   return { url: String(ref.url), export: ref.export ?? "default", args: ref.args };
 }
 

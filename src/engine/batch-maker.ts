@@ -1,12 +1,14 @@
 /** What turns the records of a loader's batches into columns: this thread, or decode workers. */
 import type { Fields } from "../api.js";
 import type { BlockCache } from "../cache/tier-chain.js";
-import { isMillraceError, MillraceError } from "../errors.js";
+import { MillraceError } from "../errors.js";
 import { type AssembledBatch, Assembler, type AssembleSpec, type BatchRow } from "../loader/assemble.js";
+import { fieldPlans, missing } from "../loader/fit.js";
 import { Piece } from "../loader/piece.js";
 import type { OpenLoader } from "../loader/protocol.js";
 import type { Rows } from "../loader/rows.js";
 import type { BatchMaker } from "../loader/run.js";
+import { sampleError } from "../loader/sample-error.js";
 import { cpuLimit } from "../util/cgroup.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import type { EngineDataset } from "./datasets.js";
@@ -127,9 +129,12 @@ export async function probeFields(
     const record = piece.row(0);
     const context = { shardPath: record.shardPath, classes: manifest.classes };
     if (declared !== undefined) {
-      await tryFields({ ...dataset, fields: declared }, record, signal).catch((error) => {
-        throw namingFields(error, Object.keys(format.fields(record.bytes, undefined, context)));
-      });
+      // Read for its declared fields only, a record cannot tell which others it has; here it can, and that shows the mistake.
+      const found = Object.keys(format.fields(record.bytes, undefined, context));
+      const absent = fieldPlans(declared).find(({ name, optional }) => !optional && !found.includes(name));
+      if (absent !== undefined) throw sampleError(missing(absent, found), record, manifest.root(0));
+      const spec = assembleSpec({ ...dataset, fields: declared });
+      await new Assembler(spec).assemble({ rows: [record], padding: 0, epoch: 0, signal });
       return declared;
     }
     const fields = format.defaultFields(record.bytes, context);
@@ -139,18 +144,4 @@ export async function probeFields(
   } finally {
     piece.release();
   }
-}
-
-async function tryFields(dataset: EngineDataset, record: BatchRow, signal: AbortSignal): Promise<void> {
-  await new Assembler(assembleSpec(dataset)).assemble({ rows: [record], padding: 0, epoch: 0, signal });
-}
-
-/** The first record was read for its declared fields only: what else it has helps to find the mistake. */
-function namingFields(error: unknown, names: readonly string[]): unknown {
-  if (!isMillraceError(error, "MILLRACE_FORMAT")) return error;
-  return new MillraceError(error.code, `${error.message}. The record's fields are: ${names.join(", ") || "none"}`, {
-    uri: error.uri,
-    sample: error.sample,
-    cause: error,
-  });
 }

@@ -27,7 +27,7 @@ export async function connect(config: EngineConfig, inline: boolean, handlers: H
   if ((workerData as { millrace?: unknown } | null)?.millrace !== undefined)
     throw new MillraceError(
       "MILLRACE_CONFIG",
-      "openMillrace was called inside one of Millrace's own worker threads: a decoder or store module must not open a mill (a bundler may have pulled your main program into it; see docs/troubleshooting.md)",
+      "openMillrace was called inside one of Millrace's own worker threads: move the decoder (or store) to a module of its own that opens no mill; a bundler may also have pulled your main program into it (docs/troubleshooting.md)",
     );
   const board = new StatsBoard();
   const { port1, port2 } = new MessageChannel();

@@ -17,7 +17,7 @@ export async function loadDecoder(url: string, output: Fields): Promise<AnyDecod
   if (!isDeepStrictEqual(found.output, output))
     throw new MillraceError(
       "MILLRACE_CONFIG",
-      `decode: the output that ${url} declares is not the same in every thread (${JSON.stringify(output)} and ${JSON.stringify(found.output)}); it must not depend on arguments, environment or chance`,
+      `decode: the output that ${url} declares is not the same in every thread (${JSON.stringify(output)} and ${JSON.stringify(found.output)}); the decoder must be the module's default export, and its output must not depend on arguments, environment or chance`,
     );
   return found;
 }

@@ -36,13 +36,14 @@ export class Mounts {
 
   /** Throws MILLRACE_CONFIG for a path that no mount holds, and what opening its store throws. */
   async resolve(path: string): Promise<Place> {
-    if (/^[a-z][a-z0-9+.-]*:/i.test(path)) return this.#place(path, undefined);
+    // A scheme has two letters at least: C:\\data is a path.
+    if (/^[a-z][a-z0-9+.-]+:/i.test(path)) return this.#place(path, undefined);
     const mount = this.#mounts.find(({ prefix }) => path === prefix || path.startsWith(`${prefix}/`));
     if (mount === undefined) {
       const known = this.#mounts.map(({ prefix }) => prefix).join(", ") || "none";
       throw new MillraceError(
         "MILLRACE_CONFIG",
-        `${path}: no mount holds this path (mounts: ${known}); a URI such as s3://bucket/key or file:/data needs none`,
+        `${path}: no mount holds this path (mounts: ${known}); a URI needs none: s3://bucket/key, file:///data, or file:./data for a local folder`,
       );
     }
     return this.#place(mount.uri + path.slice(mount.prefix.length), mount);

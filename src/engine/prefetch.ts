@@ -39,8 +39,10 @@ export interface LostItem {
 
 interface Tally {
   readonly item: PrefetchItem;
-  bytes: number;
-  alreadyCached: number;
+  /** Held before the first byte was asked for. */
+  alreadyCached: number | undefined;
+  fromDisk: number;
+  fetched: number;
   error: unknown;
 }
 
@@ -74,7 +76,7 @@ export class PrefetchRun {
     const limit = pLimit(PARTS_AT_ONCE);
     const release = () => this.resume();
     context.signal.addEventListener("abort", release, { once: true });
-    const tallies = items.map((item): Tally => ({ item, bytes: 0, alreadyCached: 0, error: undefined }));
+    const tallies = items.map((item): Tally => ({ item, alreadyCached: undefined, fromDisk: 0, fetched: 0, error: undefined }));
     await Promise.all(tallies.map((tally) => this.#object(tally, limit, meter, context.signal)));
     context.signal.removeEventListener("abort", release);
     throwIfAborted(context.signal, "The prefetch");
@@ -100,9 +102,10 @@ export class PrefetchRun {
   async #part(tally: Tally, { begin, end }: ByteRange, meter: ProgressMeter, signal: AbortSignal): Promise<void> {
     while (this.#gate !== undefined && !signal.aborted) await this.#gate.promise;
     if (signal.aborted || tally.error !== undefined) return;
+    tally.alreadyCached ??= this.#held(tally.item);
     const served = (tier: string, bytes: number) => {
-      if (tier === "memory" || tier === "disk") tally.alreadyCached += bytes;
-      else tally.bytes += bytes;
+      if (tier === "origin" || tier === "peer") tally.fetched += bytes;
+      if (tier === "disk") tally.fromDisk += bytes;
     };
     try {
       (await this.#cache.acquire(tally.item.object, begin, end, { priority: this.#priority, signal, served })).release();
@@ -112,9 +115,14 @@ export class PrefetchRun {
     }
   }
 
+  #held({ object, ranges }: PrefetchItem): number {
+    return ranges.reduce((sum, { begin, end }) => sum + this.#cache.cachedBytes(object, begin, end), 0);
+  }
+
   /** Bytes that found no room were read in vain: the caller must hear of it. */
-  #lack({ object, ranges }: PrefetchItem): MillraceError | undefined {
-    const held = ranges.reduce((sum, { begin, end }) => sum + this.#cache.cachedBytes(object, begin, end), 0);
+  #lack(item: PrefetchItem): MillraceError | undefined {
+    const { object, ranges } = item;
+    const held = this.#held(item);
     const wanted = lengthOf(ranges);
     if (held >= wanted) return undefined;
     const message = `${wanted - held} of ${wanted} bytes did not fit the cache; raise cache.memory or cache.disk, or the mount's share`;
@@ -122,12 +130,18 @@ export class PrefetchRun {
   }
 }
 
+/** What was there before: known at the start, or read from a disk where another process had put it. The rest was fetched. */
+function account({ item, alreadyCached = 0, fromDisk, fetched, error }: Tally): { readonly bytes: number; readonly alreadyCached: number } {
+  const before = Math.max(alreadyCached, fromDisk);
+  return { alreadyCached: before, bytes: error === undefined ? lengthOf(item.ranges) - before : fetched };
+}
+
 function report(tallies: readonly Tally[], lost: readonly LostItem[]): PrefetchReport {
   const failed = [...lost, ...tallies.filter(({ error }) => error !== undefined).map(({ item, error }) => ({ path: item.path, error }))];
   return {
     objects: tallies.length + lost.length - failed.length,
-    bytes: tallies.reduce((sum, { bytes }) => sum + bytes, 0),
-    alreadyCached: tallies.reduce((sum, { alreadyCached }) => sum + alreadyCached, 0),
+    bytes: tallies.reduce((sum, tally) => sum + account(tally).bytes, 0),
+    alreadyCached: tallies.reduce((sum, tally) => sum + account(tally).alreadyCached, 0),
     failures: failed.map(({ path, error }) => ({
       path,
       code: isMillraceError(error) ? error.code : "MILLRACE_UNAVAILABLE",

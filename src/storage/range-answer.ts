@@ -18,6 +18,12 @@ export interface RangeRequest extends Subject {
   readonly versionOf: (headers: Refusal["headers"], size: number) => string | undefined;
 }
 
+/**
+ * What became of a request. "done": the targets are full, or the claim was refused. "stale": the connection, used before, was closed before the answer began.
+ * "unexpected": an answer that is none of this client's, nothing of which was used.
+ */
+export type Outcome = Refusal | "done" | "stale" | "unexpected";
+
 /** Enough of an error's body to find its code. */
 const REFUSAL_BYTES = 8192;
 

@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import { abortedError } from "../errors.js";
 import type { HttpTimeouts } from "./http-client.js";
-import { networkError, type Refusal } from "./network-errors.js";
-import type { RangeAnswer } from "./range-answer.js";
+import { networkError } from "./network-errors.js";
+import type { Outcome, RangeAnswer } from "./range-answer.js";
 import { type Endpoint, openSocket } from "./range-endpoint.js";
 import { dechunk, MAX_HEAD_BYTES, parseFinalHead, type ResponseHead } from "./response-head.js";
 import { redactUri } from "./uri.js";
@@ -15,12 +15,6 @@ export interface ConnectionContext {
   /** The connection may take another request. */
   readonly onIdle: (connection: RangeConnection) => void;
 }
-
-/**
- * "done": the targets are full, or the claim was refused. "stale": the connection, used before, was closed before the answer began.
- * "unexpected": an answer that is none of this client's, nothing of which was used.
- */
-export type Outcome = Refusal | "done" | "stale" | "unexpected";
 
 interface Exchange {
   readonly answer: RangeAnswer;
@@ -53,9 +47,8 @@ export class RangeConnection {
   /** What came of a head, or of a chunked refusal, before it was whole. */
   #partial: Buffer | undefined;
   #ready = false;
-  /** When the last exchange ended; undefined before the first has. Milliseconds. */
+  /** When the last exchange ended, and how long the rest was since; undefined for the first. Milliseconds. */
   #idleSince: number | undefined;
-  /** Of the rest before this exchange, milliseconds; undefined for the first. */
   #rested: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -69,10 +62,7 @@ export class RangeConnection {
         resolve();
       });
     });
-    this.#socket.once(endpoint.secure ? "secureConnect" : "connect", () => {
-      this.#ready = true;
-      if (this.#exchange !== undefined) this.#send(this.#exchange);
-    });
+    this.#socket.once(endpoint.secure ? "secureConnect" : "connect", this.#onConnect);
     this.#socket.once("end", () => this.#onLost());
     this.#socket.on("error", (error) => this.#onLost(error));
   }
@@ -116,6 +106,11 @@ export class RangeConnection {
     return true;
   };
 
+  readonly #onConnect = (): void => {
+    this.#ready = true;
+    if (this.#exchange !== undefined) this.#send(this.#exchange);
+  };
+
   readonly #onAbort = (): void => {
     const { answer, signal } = this.#exchange!;
     this.#fail(abortedError(signal!, `The read of ${redactUri(answer.request.uri)}`));
@@ -142,8 +137,7 @@ export class RangeConnection {
     } else {
       const chunk = this.#context.scratch.subarray(0, count);
       if (this.#phase === "head") this.#takeHead(exchange, chunk);
-      else if (this.#phase === "body") this.#takeBody(exchange, chunk);
-      else this.#takeRefusal(exchange, chunk);
+      else this.#takeMore(exchange, chunk);
     }
   }
 
@@ -151,6 +145,7 @@ export class RangeConnection {
     const { head, rest } = parseFinalHead(this.#partial === undefined ? chunk : Buffer.concat([this.#partial, chunk]));
     this.#partial = head === "incomplete" ? Buffer.from(rest) : undefined;
     if (head === "incomplete") return;
+    // A body that ends somewhere is read only where it says why the bytes do not come.
     if (head !== "malformed" && (typeof head.framing === "number" || head.status > 206)) this.#begin(exchange, head, rest);
     else this.#finish("unexpected", false);
   }
@@ -167,16 +162,20 @@ export class RangeConnection {
     this.#head = head;
     this.#phase = verdict;
     this.#wait(this.#context.timeouts.stallMs, "the body stalled");
-    if (verdict === "refusal") this.#takeRefusal(exchange, rest);
-    else this.#takeBody(exchange, rest);
+    this.#takeMore(exchange, rest);
   }
 
-  #takeBody(exchange: Exchange, chunk: Buffer): void {
-    exchange.answer.write(chunk);
-    this.#goOn(exchange);
+  #takeMore(exchange: Exchange, chunk: Buffer): void {
+    if (this.#phase === "refusal") this.#takeRefusal(exchange, chunk);
+    else {
+      exchange.answer.write(chunk);
+      this.#goOn(exchange);
+    }
   }
 
   #goOn({ answer }: Exchange): void {
+    // The progress is the caller's object, which may have ended the read too.
+    if (this.#exchange === undefined) return;
     if (answer.missing === 0) this.#finish("done", this.#head!.keepAlive);
     else this.#timer!.refresh();
   }
@@ -190,7 +189,7 @@ export class RangeConnection {
       if (enough || missing <= 0) this.#finish(answer.refusal()!, keepAlive && missing === 0);
       return;
     }
-    this.#partial = this.#partial === undefined ? Buffer.from(chunk) : Buffer.concat([this.#partial, chunk]);
+    this.#partial = Buffer.concat([this.#partial ?? chunk.subarray(0, 0), chunk]);
     const { body, ended } = dechunk(this.#partial);
     if (ended || this.#partial.length >= MAX_HEAD_BYTES) {
       answer.keep(body);
@@ -200,16 +199,16 @@ export class RangeConnection {
 
   /** The connection is at its end, or is to be. */
   #onLost(error?: Error): void {
-    const exchange = this.#exchange;
-    if (exchange === undefined) this.#socket.destroy();
+    const answer = this.#exchange?.answer;
+    if (answer === undefined) this.#socket.destroy();
     else if (this.#phase === "refusal") {
       // What was kept of a refusal's body says more than the broken socket does.
-      if (this.#partial !== undefined) exchange.answer.keep(dechunk(this.#partial).body);
-      this.#finish(exchange.answer.refusal()!, false);
+      if (this.#partial !== undefined) answer.keep(dechunk(this.#partial).body);
+      this.#finish(answer.refusal()!, false);
     } else if (this.#isStale(error)) this.#finish("stale", false);
-    else if (error !== undefined) this.#fail(networkError(error, exchange.answer.request));
-    else if (this.#phase === "body") this.#fail(exchange.answer.cutShort());
-    else this.#fail(exchange.answer.error("MILLRACE_UNAVAILABLE", "the server closed the connection without an answer"));
+    else if (error !== undefined) this.#fail(networkError(error, answer.request));
+    else if (this.#phase === "body") this.#fail(answer.cutShort());
+    else this.#fail(answer.error("MILLRACE_UNAVAILABLE", "the server closed the connection without an answer"));
   }
 
   /** A server that has had enough of an idle connection closes it just as a request comes: properly, or after a rest by a reset. */

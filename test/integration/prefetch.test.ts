@@ -103,7 +103,7 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     await mill.evict("s3://set/train");
     const shuffle = { seed: 4, window: "1MiB" };
     const loader = dataset.loader({ batchSize: 10, shuffle, readAhead: 0, stepsPerEpoch: 4, worldSize: 2, rank: 1 });
-    const report = await mill.prefetch({ loader: loader as never, epoch: 1, steps: 4 }).done;
+    const report = await mill.prefetch({ loader, epoch: 1, steps: 4 }).done;
     expect(report).toMatchObject({ failures: [], alreadyCached: 0 });
     expect(report.bytes).toBeGreaterThan(40 * 20_000);
     expect(report.bytes).toBeLessThan(made.byteLength);
@@ -158,7 +158,7 @@ test("what finds no room is a failure: by the whole job, and for ranges by their
   const none = await open({ cache: { memory: 0 } });
   const dataset = await none.dataset("s3://set/train", { fields });
   const loader = dataset.loader({ batchSize: 10 });
-  const ranges = await none.prefetch({ loader: loader as never, epoch: 0, steps: 2 }).done;
+  const ranges = await none.prefetch({ loader, epoch: 0, steps: 2 }).done;
   expect(ranges.objects).toBe(0);
   expect(ranges.failures.map(({ code }) => code)).toEqual(ranges.failures.map(() => "MILLRACE_NO_SPACE"));
   expect(ranges.failures.length).toBeGreaterThan(0);

@@ -146,6 +146,32 @@ describe("RangeClient: heads", () => {
     expect(claims).toEqual([2]);
   });
 
+  it("takes from undici what it takes itself: a refusal, a claim that lost, an abort and a broken connection", async () => {
+    const odd = "HTTP/1.1 206 P\r\ncontent-range: bytes 0-9/*\r\n\r\n";
+    const then = (text: string, end = false) =>
+      serve((socket, _request, count) => {
+        if (count === 1) socket.write(odd);
+        else if (end) socket.end(text);
+        else socket.write(text);
+      });
+    const refusing = await then(response(404, { "content-length": 4 }, "gone"));
+    expect((await get(refusing.transports, refusing.server.url, 0, 10)).outcome).toMatchObject({ status: 404, body: "gone" });
+    const endless = await then(response(404, { "content-length": 10_000 }, "x".repeat(9000)));
+    expect((await get(endless.transports, endless.server.url, 0, 10)).outcome).toMatchObject({ status: 404, body: "x".repeat(8192) });
+    const cut = await then(response(404, { "content-length": 10 }, "gone"), true);
+    expect((await get(cut.transports, cut.server.url, 0, 10)).outcome).toMatchObject({ status: 404, body: "gone" });
+    const lost = await then(`${headOf(0, 10)}0123456789`);
+    const { outcome, target } = await get(lost.transports, lost.server.url, 0, 10, { claim: () => false });
+    expect(outcome).toBeUndefined();
+    expect(target).toEqual(Buffer.alloc(10, 0xee));
+    const broken = await then(`${headOf(0, 10)}012`, true);
+    expect((await get(broken.transports, broken.server.url, 0, 10)).outcome).toMatchObject({ code: "MILLRACE_UNAVAILABLE" });
+    const controller = new AbortController();
+    const aborted = await serve((socket, _request, count) => (count === 1 ? socket.write(odd) : controller.abort()));
+    const { signal } = controller;
+    expect((await get(aborted.transports, aborted.server.url, 0, 10, { signal })).outcome).toMatchObject({ code: "MILLRACE_ABORTED" });
+  });
+
   it.each([
     ["of a stated length", response(503, { "content-length": 4, "retry-after": 3 }, "Slow"), "Slow"],
     ["in chunks", response(503, { "transfer-encoding": "chunked", "retry-after": 3 }, "3\r\nSlo\r\n1;x=y\r\nw\r\n0\r\n\r\n"), "Slow"],
@@ -305,6 +331,28 @@ describe("RangeClient: connections", () => {
       code: "MILLRACE_TIMEOUT",
       message: expect.stringContaining("no connection"),
     });
+  });
+
+  it("takes a progress that aborts its own read, early and with the last byte", async () => {
+    const { transports, url } = await counting(proper);
+    for (const from of [1, SIZE]) {
+      const controller = new AbortController();
+      const progress = {
+        get received() {
+          return 0;
+        },
+        set received(bytes: number) {
+          sum += bytes;
+          if (sum >= from) controller.abort();
+        },
+      };
+      let sum = 0;
+      expect((await get(transports, url, 0, SIZE, { progress, signal: controller.signal })).outcome).toMatchObject({
+        code: "MILLRACE_ABORTED",
+      });
+    }
+    // Longer than the time-out for a stall: none is left running.
+    await sleep(TIMEOUTS.stallMs + 50);
   });
 
   it("takes a claim that aborts its own read, and one that throws, for what they are", async () => {
