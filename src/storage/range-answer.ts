@@ -19,8 +19,8 @@ export interface RangeRequest extends Subject {
 }
 
 /**
- * What became of a request. "done": the targets are full, or the claim was refused. "stale": the connection, used before, was closed before the answer began.
- * "unexpected": an answer that is none of this client's, nothing of which was used.
+ * What became of a request. "done": the targets are full, or the claim was refused. "stale": the connection, used before, was closed before
+ * the answer began. "unexpected": an answer that is none of this client's, nothing of which was used.
  */
 export type Outcome = Refusal | "done" | "stale" | "unexpected";
 
