@@ -11,7 +11,7 @@ import type { CacheCounters } from "./cache-counters.js";
 import type { DiskTier } from "./disk-tier.js";
 import type { Holdings } from "./holdings.js";
 import type { MemoryTier } from "./memory-tier.js";
-import { Flight, type FlightTable, Load, type Ticket } from "./single-flight.js";
+import { type Apart, Flight, type FlightTable, Load, type Ticket } from "./single-flight.js";
 
 /** A BlockSource behind the disks whose leases are slots of this cache's slab, so that they can be held without a copy. */
 export interface SlotSource extends BlockSource {
@@ -32,6 +32,9 @@ export interface LoaderParts {
   readonly sources: readonly SlotSource[];
   readonly counters: CacheCounters;
 }
+
+/** Between two callers' parts of a streamed block, bytes that are cheaper to read than to ask around: 0.7 ms at 90 MB/s. */
+const MAX_GAP = 64 * 1024;
 
 interface Job {
   readonly object: ObjectVersion;
@@ -125,8 +128,10 @@ export class BlockLoader {
     const placements = await Promise.all(flights.map((flight) => this.#place(object, flight.block, lengthOf(flight))));
     const wanted = flights.map((flight, i) => {
       const placement = placements[i];
+      const apart = placement === undefined ? flight.narrow(MAX_GAP) : [];
       const part = partOf(flight.block, blockSize, object.size, flight.begin, flight.end, placement !== undefined);
       flight.seal(part.begin, part.end);
+      for (const one of apart) this.#move(job, flight, one);
       return { ...part, flight, placement };
     });
     if (load.signal.aborted) {
@@ -134,6 +139,19 @@ export class BlockLoader {
       throw abortedError(load.signal, "The read");
     }
     return wanted;
+  }
+
+  /** Gives a caller whose bytes a streamed block will not bring a flight that will: another's, or one of its own. */
+  #move(job: Job, from: Flight, { ticket, slot, begin, end }: Apart): void {
+    const { flights } = this.#parts;
+    if (!flights.join(job.object.id, from.block, ticket, slot, begin, end)) {
+      const load = new Load();
+      const flight = new Flight(from.block, begin, end, load);
+      flights.add(job.object.id, flight);
+      flight.join(ticket, slot, begin, end);
+      this.#track(this.#run({ ...job, load }, [flight]));
+    }
+    from.move(ticket);
   }
 
   /** The re-check inside the flight: a block that came to be held meanwhile is not held a second time. */

@@ -41,8 +41,14 @@ export class Load {
 interface Waiting {
   /** Place in the ticket. */
   readonly slot: number;
-  /** Of this block, that it needs. */
-  readonly bytes: number;
+  /** Bytes of the object that it needs of this block. */
+  readonly begin: number;
+  readonly end: number;
+}
+
+/** A caller whose bytes a flight will not bring. */
+export interface Apart extends Waiting {
+  readonly ticket: Ticket;
 }
 
 export class Flight {
@@ -78,6 +84,33 @@ export class Flight {
     this.#sealed = true;
   }
 
+  /**
+   * For a block that will be streamed: keeps the bytes of whoever waits longest and those next to them, and tells whose lie apart.
+   * What is between would be read for nobody. Those still wait here until they are moved.
+   */
+  narrow(maxGap: number): readonly Apart[] {
+    const [keeper] = this.#waiting.keys();
+    const runs: { begin: number; end: number; readonly members: Apart[] }[] = [];
+    const ascending = Array.from(this.#waiting, ([ticket, wants]) => ({ ticket, ...wants })).sort((a, b) => a.begin - b.begin);
+    for (const member of ascending) {
+      const run = runs.at(-1);
+      if (run === undefined || member.begin > run.end + maxGap) runs.push({ begin: member.begin, end: member.end, members: [member] });
+      else {
+        run.end = Math.max(run.end, member.end);
+        run.members.push(member);
+      }
+    }
+    const kept = runs.find(({ members }) => members.some(({ ticket }) => ticket === keeper));
+    if (kept !== undefined) [this.#begin, this.#end] = [kept.begin, kept.end];
+    return runs.flatMap((run) => (run === kept ? [] : run.members));
+  }
+
+  /** The ticket waits for another flight instead, which it has joined. */
+  move(ticket: Ticket): void {
+    this.leave(ticket);
+    ticket.forget(this);
+  }
+
   /** Landed or failed. */
   get ended(): boolean {
     return this.#ended;
@@ -89,7 +122,7 @@ export class Flight {
     if (this.#sealed && (begin < this.#begin || end > this.#end)) return false;
     this.#begin = Math.min(this.#begin, begin);
     this.#end = Math.max(this.#end, end);
-    this.#waiting.set(ticket, { slot, bytes: end - begin });
+    this.#waiting.set(ticket, { slot, begin, end });
     this.load.joined();
     ticket.expect(this);
     return true;
@@ -102,8 +135,9 @@ export class Flight {
   /** Hands each waiting ticket a lease of its own. The bytes came once: who asks for them again found them on their way to memory. */
   land(slot: Slot, begin: number, tier: Tier): void {
     let unclaimed = slot.bytes.length;
-    for (const [ticket, { slot: i, bytes }] of this.#take()) {
-      ticket.give(this, i, slot.lease(begin), bytes <= unclaimed ? tier : "memory");
+    for (const [ticket, wants] of this.#take()) {
+      const bytes = wants.end - wants.begin;
+      ticket.give(this, wants.slot, slot.lease(begin), bytes <= unclaimed ? tier : "memory");
       unclaimed -= bytes;
     }
   }
@@ -137,6 +171,10 @@ export class Ticket {
 
   expect(flight: Flight): void {
     this.#flights.add(flight);
+  }
+
+  forget(flight: Flight): void {
+    this.#flights.delete(flight);
   }
 
   give(flight: Flight, i: number, lease: BlockLease, tier: Tier): void {

@@ -1,6 +1,9 @@
 /** What the caches promise of origin traffic, counted at the origin. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Dataset, type Loader, openMillrace } from "../../src/index.js";
+import { type Dataset, type DiskCacheOptions, type Loader, openMillrace } from "../../src/index.js";
 import { makeDataset } from "../support/datasets/index.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
@@ -31,8 +34,8 @@ async function bytesOfEpoch(loader: Loader<typeof fields>, epoch: number): Promi
 }
 
 describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
-  const open = async (memory: string) => {
-    const mill = await openMillrace({ s3: s3Options(origin), engine, cache: { memory } });
+  const open = async (memory: string, disk: DiskCacheOptions[] = []) => {
+    const mill = await openMillrace({ s3: s3Options(origin), engine, cache: { memory, disk } });
     const dataset: Dataset<typeof fields> = await mill.dataset("s3://bars/set", { fields });
     return { mill, loader: dataset.loader({ batchSize: 32, shuffle: { seed: 5, window: "16MiB" } }) };
   };
@@ -55,6 +58,19 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     const hitRate = 1 - bytes / made.byteLength;
     expect(Math.abs(hitRate - admitted / made.byteLength)).toBeLessThanOrEqual(0.02);
     await mill.close();
+  });
+
+  test("memory and disk together hold each block once, and fill", async () => {
+    const path = await mkdtemp(join(tmpdir(), "millrace-bars-"));
+    const { mill, loader } = await open("16MiB", [{ path, capacity: "24MiB" }]);
+    await readEpoch(loader, 0);
+    const { bytes } = await bytesOfEpoch(loader, 1);
+    const { admittedBytes } = mill.stats().cache as Record<string, number>;
+    expect(admittedBytes).toBeGreaterThanOrEqual(0.9 * 40 * MIB);
+    expect(admittedBytes).toBeLessThanOrEqual(40 * MIB);
+    expect(Math.abs(1 - bytes / made.byteLength - admittedBytes! / made.byteLength)).toBeLessThanOrEqual(0.02);
+    await mill.close();
+    await rm(path, { recursive: true });
   });
 
   test("with nothing admitted, an epoch reads little more than the dataset", async () => {
