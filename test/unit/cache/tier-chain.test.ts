@@ -62,6 +62,30 @@ describe("BlockCache on memory and origin", () => {
     expect(cache.stats()).toMatchObject({ streamed: 7, memoryHeldBytes: 0 });
   });
 
+  it("of a streamed block that several want at once, reads neither a byte twice nor the bytes between them", async () => {
+    const store = new FakeStore();
+    const wide = 512 * 1024;
+    const cache = await cacheOf(0, { blockSize: wide });
+    const object = store.object("a", wide);
+    const parts = [
+      [200_000, 210_000],
+      [0, 10_000],
+      [205_000, 220_000], // Overlaps the first.
+      [220_000, 230_000], // Touches the one before.
+      [400_000, 410_000],
+    ] as const;
+    const spans = await Promise.all(parts.map(([begin, end]) => cache.acquire(object, begin, end, demand)));
+    for (const [i, [begin, end]] of parts.entries()) {
+      expect(Buffer.compare(spans[i]!.view(begin, end), bytesOf(store.seed("a"), begin, end))).toBe(0);
+      spans[i]!.release();
+    }
+    expect(store.ranges.map(({ begin, end }) => [begin, end]).sort((a, b) => a[0]! - b[0]!)).toEqual([
+      [0, 10_000],
+      [200_000, 230_000],
+      [400_000, 410_000],
+    ]);
+  });
+
   it("serves views without a copy where one block holds them, and copies across blocks", async () => {
     const store = new FakeStore();
     const cache = await cacheOf(8);
