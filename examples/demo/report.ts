@@ -45,7 +45,7 @@ const row = (cells: readonly string[]) => cells.map((cell, i) => cell.padStart(W
 
 /** `origin`: what its column is called. */
 export function tableHead(origin: string): void {
-  console.log(`\n${dim(row(["epoch", "loss", "accuracy", "samples/s", "waiting", "from memory", origin]))}`);
+  console.log(`\n${dim(row(["epoch", "loss", "accuracy", "samples/s", "stall", "from memory", origin]))}`);
 }
 
 export function tableRow({ epoch, loss, accuracy, samples, wallMs, waitedMs, memoryBytes, originBytes }: EpochRow): void {

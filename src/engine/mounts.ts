@@ -54,11 +54,6 @@ export class Mounts {
     await Promise.all(stores.map((result) => (result.status === "fulfilled" ? result.value.close?.() : undefined)));
   }
 
-  /** Every mount's store, for statistics. */
-  get openStores(): number {
-    return this.#stores.size;
-  }
-
   async #place(uri: string, mount: MountConfig | undefined): Promise<Place> {
     const { root, path } = parseUri(uri);
     const s3 = mount?.s3 ?? this.#s3;

@@ -7,6 +7,7 @@ import { Limiter, type LimiterStats, withLimits } from "../storage/limit.js";
 import { openStore } from "../storage/open-store.js";
 import { withRetry } from "../storage/retry.js";
 import type { Store } from "../storage/store.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { importExport } from "./module-loading.js";
 
 /** A credentials function that has not answered by then is taken for failed, milliseconds: a slow STS call takes a few seconds. */
@@ -64,7 +65,7 @@ export class Origins {
     const timeUp = new AbortController();
     const timer = setTimeout(() => timeUp.abort(), CREDENTIALS_WITHIN_MS);
     try {
-      return await this.#context.askCredentials(ask, AbortSignal.any([timeUp.signal, this.#closing.signal]));
+      return await this.#context.askCredentials(ask, combinedSignal(timeUp.signal, this.#closing.signal));
     } catch (error) {
       if (this.#closing.signal.aborted) throw new MillraceError("MILLRACE_CLOSED", "The mill is closed", { cause: error });
       if (!timeUp.signal.aborted) throw error;

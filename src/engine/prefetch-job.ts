@@ -3,6 +3,7 @@ import type { Millrace, PrefetchJob, PrefetchOptions, PrefetchReport, Progress }
 import { MillraceError } from "../errors.js";
 import { DatasetLoader } from "../loader/loader.js";
 import type { EngineClient } from "../loader/protocol.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import type { CallOptions } from "./rpc.js";
 
 type Source = Parameters<Millrace["prefetch"]>[0];
@@ -14,7 +15,7 @@ export function startPrefetch(id: number, source: Source, options: PrefetchOptio
   const { priority = 0 } = options;
   if (!Number.isFinite(priority)) throw new MillraceError("MILLRACE_CONFIG", `prefetch: priority: expected a number, got ${priority}`);
   const cancel = new AbortController();
-  const signal = options.signal === undefined ? cancel.signal : AbortSignal.any([options.signal, cancel.signal]);
+  const signal = options.signal === undefined ? cancel.signal : combinedSignal(options.signal, cancel.signal);
   let progress: Progress = { bytes: 0, totalBytes: 0, objects: 0, totalObjects: 0, bytesPerSecond: 0, etaSeconds: 0 };
   const onProgress = (now: Progress) => {
     progress = now;

@@ -4,7 +4,7 @@ import { MillraceError, throwIfAborted } from "../errors.js";
 import type { LoaderConfig } from "../options.js";
 import type { OrderSpec } from "../order/spec.js";
 import { type StepPlan, stepPlan } from "../order/steps.js";
-import { combinedSignal } from "../util/combined-signal.js";
+import { combinedSignal, combinedSignal } from "../util/combined-signal.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { Batch } from "./batch.js";
 import { BatchStream } from "./batch-stream.js";
@@ -169,8 +169,7 @@ export class DatasetLoader<F> implements Loader<F> {
   }
 
   async *#iterate(place: Place, until: number, signal: AbortSignal | undefined): AsyncGenerator<PublicBatch<F>, void, undefined> {
-    const signals = [signal, this.#signal].filter((given) => given !== undefined);
-    const either = signals.length > 1 ? AbortSignal.any(signals) : signals[0];
+    const either = signal !== undefined && this.#signal !== undefined ? combinedSignal(signal, this.#signal) : (signal ?? this.#signal);
     throwIfAborted(either, "Iteration");
     const nextEpoch = { epoch: place.epoch + 1, position: 0 };
     const plan = this.#plan(place.position);
