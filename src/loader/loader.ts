@@ -4,7 +4,7 @@ import { MillraceError, throwIfAborted } from "../errors.js";
 import type { LoaderConfig } from "../options.js";
 import type { OrderSpec } from "../order/spec.js";
 import { type StepPlan, stepPlan } from "../order/steps.js";
-import { combinedSignal, combinedSignal } from "../util/combined-signal.js";
+import { combinedSignal } from "../util/combined-signal.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { Batch } from "./batch.js";
 import { BatchStream } from "./batch-stream.js";
