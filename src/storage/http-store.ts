@@ -31,12 +31,12 @@ export class HttpStore implements Store {
     this.#transports = new HttpTransports(timeouts);
   }
 
-  // biome-ignore lint/correctness/useYield: an http server has no listing; the error comes where the caller iterates.
-  async *list(prefix: string): AsyncIterable<StoredObject> {
+  /** An http server has no listing; the error comes where the caller iterates. */
+  list(prefix: string): AsyncIterable<StoredObject> {
     const uri = redactUri(`${this.uri}/${prefix}`);
-    throw new MillraceError("MILLRACE_CONFIG", `${uri}: an http store cannot be listed: give the URLs as a list or a brace pattern`, {
-      uri,
-    });
+    const message = `${uri}: an http store cannot be listed: give the URLs as a list or a brace pattern`;
+    const next = () => Promise.reject(new MillraceError("MILLRACE_CONFIG", message, { uri }));
+    return { [Symbol.asyncIterator]: () => ({ next }) };
   }
 
   async stat(path: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<StoredObject> {

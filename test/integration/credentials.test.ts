@@ -13,9 +13,7 @@ beforeAll(async () => {
 afterEach(() => Promise.all(mills.splice(0).map((mill) => mill.close())));
 afterAll(() => origin.close());
 
-// Each worker loads the AWS SDK anew, a second: only what crosses the thread is run in both engines.
 describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
-  const inlineOnly = test.skipIf(engine === "worker");
   const open = async (credentials: () => Promise<S3Credentials>, options: MillraceOptions = {}): Promise<Millrace> => {
     mills.push(await openMillrace({ engine, cache: { memory: "8MiB" }, s3: { ...s3Options(origin), credentials }, ...options }));
     return mills.at(-1)!;
@@ -25,7 +23,7 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     return { ...keys, expiration: new Date(expiration!) };
   };
 
-  inlineOnly("a function is asked once for many requests, and again before its keys expire", async () => {
+  test("a function is asked once for many requests, and again before its keys expire", async () => {
     let asked = 0;
     let lifeMs = 3_600_000;
     const mill = await open(() => {
@@ -83,7 +81,7 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     expect((await mill.stat("s3://data/2")).size).toBe(1);
   });
 
-  inlineOnly("more than keys in the answer, such as functions, does no harm", async () => {
+  test("more than keys in the answer, such as functions, does no harm", async () => {
     const mill = await open(async () => Object.assign(await issued(), { refresh: () => {} }));
     expect((await mill.stat("s3://data/2")).size).toBe(1);
   });
@@ -98,7 +96,7 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     expect(await caught).toEqual(["MILLRACE_CLOSED", "MILLRACE_CLOSED"]);
   });
 
-  inlineOnly("a mount's function is its own", async () => {
+  test("a mount's function is its own", async () => {
     const asked: string[] = [];
     const ask = (name: string) => () => {
       asked.push(name);
@@ -112,7 +110,7 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     expect(asked).toEqual(["mount", "all"]);
   });
 
-  inlineOnly("anonymous requests carry no signature", async () => {
+  test("anonymous requests carry no signature", async () => {
     const open = await startOrigin({ anonymousRead: true });
     try {
       await open.put("free", "x", Uint8Array.of(9));
