@@ -1,91 +1,112 @@
 /**
  * Runs the scenarios: each subject in a process of its own, subjects interleaved in rounds so that a change of the
- * machine's mood meets them all, medians and spread over the rounds.
+ * machine's mood meets them all, medians and spread over the rounds. Writes bench/results/ and the tables of docs/benchmarks.md.
  *
- *   npm run bench [-- first-epochs] [--rounds 5] [--smoke]
+ *   npm run bench [-- epochs …] [--rounds 5] [--long] [--smoke]
  *
- * `--smoke` runs each scenario once and small, and holds the counts only: it says nothing about speed.
+ * `--long` runs the whole matrix of a scenario. `--smoke` runs each scenario once and small, and holds the counts only: it says
+ * nothing about speed, and writes nothing.
  */
 import { execFile } from "node:child_process";
-import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { availableParallelism, cpus } from "node:os";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import type { Measurement, Phases, PreparedScenario, Scenario, Subject } from "./lib/scenario.js";
-import { summarise, table } from "./lib/summary.js";
+import { charts, terminalTable, withResults } from "./lib/report.js";
+import type { Phases, PreparedScenario, Scenario, Subject } from "./lib/scenario.js";
+import { type Runs, type Summary, summarise } from "./lib/summary.js";
 
-const DEFAULT_ROUNDS = 5;
 /** A subject that hangs must not hang the bench, milliseconds. */
 const SUBJECT_LIMIT_MS = 300_000;
 const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+const RESULTS = new URL("./results/", import.meta.url);
+const PAGE = new URL("../docs/benchmarks.md", import.meta.url);
 const run = promisify(execFile);
-
-type Runs = Map<string, Map<string, Measurement[]>>;
 
 async function runSubject(subject: Subject): Promise<Phases> {
   const parameters = ["--expose-gc", "--import", TSX, fileURLToPath(subject.script), JSON.stringify(subject.parameters)];
-  const { stdout } = await run(process.execPath, parameters, { timeout: SUBJECT_LIMIT_MS, maxBuffer: 2 ** 26 });
+  const env = { ...process.env, ...subject.env };
+  const { stdout } = await run(process.execPath, parameters, { env, timeout: SUBJECT_LIMIT_MS, maxBuffer: 2 ** 26 });
   const phases = JSON.parse(stdout.trimEnd().split("\n").at(-1) ?? "") as Phases;
   for (const [phase, measured] of Object.entries(phases)) {
-    for (const name of ["samples", "bytes", "firstWords"] as const) {
-      if (measured[name] !== subject.expected[name])
-        throw new Error(`${subject.name}, ${phase}: ${name} is ${measured[name]}, and should be ${subject.expected[name]}`);
-    }
+    for (const [name, value] of Object.entries(subject.expected ?? {}))
+      if (measured[name] !== value) throw new Error(`${subject.name}, ${phase}: ${name} is ${measured[name]}, and should be ${value}`);
   }
   return phases;
 }
 
-async function measureRounds(prepared: PreparedScenario, rounds: number): Promise<Runs> {
-  const runs: Runs = new Map();
+async function runRounds(prepared: PreparedScenario, rounds: number): Promise<Runs> {
+  const runs = new Map<string, Phases[]>(prepared.subjects.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
     for (const subject of prepared.subjects) {
-      await prepared.reset();
-      for (const [phase, measured] of Object.entries(await runSubject(subject))) {
-        const phases = runs.get(subject.name) ?? new Map<string, Measurement[]>();
-        runs.set(subject.name, phases);
-        phases.set(phase, [...(phases.get(phase) ?? []), measured]);
-      }
+      if (round >= (subject.rounds ?? rounds)) continue;
+      const begin = performance.now();
+      await prepared.reset?.(subject);
+      const phases = await runSubject(subject);
+      const observed = await prepared.observe?.(subject);
+      runs.get(subject.name)!.push(observed === undefined ? phases : { ...phases, origin: observed });
+      console.error(`  round ${round + 1} of ${rounds}: ${subject.name}, ${((performance.now() - begin) / 1000).toFixed(1)} s`);
     }
   }
   return runs;
 }
 
-async function runScenario(scenario: Scenario, smoke: boolean, rounds: number): Promise<void> {
+interface Options {
+  readonly smoke: boolean;
+  readonly long: boolean;
+  readonly rounds: number | undefined;
+}
+
+async function runScenario(scenario: Scenario, { smoke, long, rounds }: Options): Promise<void> {
   console.log(`\n${scenario.name}: ${scenario.title}`);
-  const prepared = await scenario.prepare({ smoke });
+  const prepared = await scenario.prepare({ smoke, long });
   try {
-    const runs = await measureRounds(prepared, rounds);
+    const runs = await runRounds(prepared, smoke ? 1 : (rounds ?? scenario.rounds));
+    const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: availableParallelism(), node: process.version };
+    const summary = summarise(scenario, runs, machine);
     if (smoke) {
-      for (const [subject, phases] of runs) console.log(`  ${subject}: ${[...phases.keys()].join(", ")}: counts are right`);
+      for (const { subject, phase } of summary.rows) console.log(`  ${subject}, ${phase}: counts are right`);
       return;
     }
-    const rows = summarise(runs, scenario.baseline);
-    console.log(table(rows, scenario.baseline));
-    const machine = { cpu: cpus()[0]?.model, cores: availableParallelism(), node: process.version };
-    const results = new URL("./results/", import.meta.url);
-    await mkdir(results, { recursive: true });
-    await writeFile(
-      new URL(`${scenario.name}.json`, results),
-      `${JSON.stringify({ scenario: scenario.name, machine, rows }, undefined, 2)}\n`,
-    );
+    console.log(`\n${terminalTable(summary)}`);
+    await writeFile(new URL(`${scenario.name}.json`, RESULTS), `${JSON.stringify(summary, undefined, 2)}\n`);
+    for (const [file, svg] of charts(summary)) await writeFile(new URL(file, RESULTS), svg);
   } finally {
     await prepared.close();
   }
 }
 
+/** Brings the tables of docs/benchmarks.md in line with all results that there are. */
+async function writePage(names: readonly string[]): Promise<void> {
+  const files = new Set(await readdir(RESULTS));
+  const summaries: Summary[] = [];
+  for (const name of names)
+    if (files.has(`${name}.json`)) summaries.push(JSON.parse(await readFile(new URL(`${name}.json`, RESULTS), "utf8")) as Summary);
+  await writeFile(PAGE, withResults(await readFile(PAGE, "utf8"), summaries));
+}
+
 async function main(): Promise<void> {
-  const options = { smoke: { type: "boolean", default: false }, rounds: { type: "string", default: String(DEFAULT_ROUNDS) } } as const;
+  const options = {
+    smoke: { type: "boolean", default: false },
+    long: { type: "boolean", default: false },
+    rounds: { type: "string" },
+  } as const;
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
   const folder = new URL("./scenario/", import.meta.url);
   const names = (await readdir(folder)).filter((name) => name.endsWith(".ts")).map((name) => name.slice(0, -3));
   const unknown = positionals.find((name) => !names.includes(name));
   if (unknown !== undefined) throw new Error(`There is no scenario ${unknown}; there are: ${names.join(", ")}`);
+  const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+  if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0))
+    throw new Error(`--rounds: expected a whole number, got ${values.rounds}`);
+  await mkdir(RESULTS, { recursive: true });
   for (const name of names) {
     if (positionals.length > 0 && !positionals.includes(name)) continue;
     const { scenario } = (await import(new URL(`${name}.ts`, folder).href)) as { scenario: Scenario };
-    await runScenario(scenario, values.smoke, values.smoke ? 1 : Number(values.rounds));
+    await runScenario(scenario, { smoke: values.smoke, long: values.long, rounds });
   }
+  if (!values.smoke) await writePage(names);
 }
 
 await main();

@@ -1,14 +1,19 @@
 /** The subject's side of a bench: parameters in, measurements out. */
-import type { Measurement, Phases } from "./scenario.js";
+import type { Figures, Phases } from "./scenario.js";
 
 export function parameters<P>(): P {
   return JSON.parse(process.argv[2] ?? "{}") as P;
 }
 
-export type Read = Pick<Measurement, "samples" | "bytes" | "firstWords">;
+/** What a loop was given. `firstWords`: sum of the first 32-bit word of every sample; it shows that it was these samples. */
+export interface Read {
+  readonly samples: number;
+  readonly bytes: number;
+  readonly firstWords: number;
+}
 
 /** Counts what a loop was given, touching each sample as a training step would. */
-export class Tally {
+export class Tally implements Read {
   samples = 0;
   bytes = 0;
   firstWords = 0;
@@ -21,14 +26,32 @@ export class Tally {
   }
 }
 
-/** Runs and times one phase. */
-export async function measure(run: () => Promise<Read>): Promise<Measurement> {
+/** Wall and CPU time (user and system, all threads of this process) of `run`, seconds. */
+export async function timed<T>(
+  run: () => Promise<T>,
+): Promise<{ readonly result: T; readonly wallSeconds: number; readonly cpuSeconds: number }> {
   const cpu = process.cpuUsage();
   const begin = performance.now();
-  const { samples, bytes, firstWords } = await run();
+  const result = await run();
   const wallSeconds = (performance.now() - begin) / 1000;
   const { user, system } = process.cpuUsage(cpu);
-  return { samples, bytes, firstWords, wallSeconds, cpuSeconds: (user + system) / 1e6 };
+  return { result, wallSeconds, cpuSeconds: (user + system) / 1e6 };
+}
+
+/** Runs and times one phase that reads samples. */
+export async function measure(run: () => Promise<Read>): Promise<Figures> {
+  const { result, wallSeconds, cpuSeconds } = await timed(run);
+  const { samples, bytes, firstWords } = result;
+  return {
+    samples,
+    bytes,
+    firstWords,
+    wallSeconds,
+    cpuSeconds,
+    samplesPerSecond: samples / wallSeconds,
+    gigabytesPerSecond: bytes / 1e9 / wallSeconds,
+    cpuSecondsPerGigabyte: cpuSeconds / (bytes / 1e9),
+  };
 }
 
 /** The last line of a subject's output. */
