@@ -53,6 +53,7 @@ export interface RaggedColumn<D extends DType = DType> {
 }
 export interface BytesColumn {
   readonly kind: "bytes";
+  /** All rows, one after the other. Its `buffer` may be longer than they are. */
   readonly values: Uint8Array<ArrayBuffer>;
   /** `rows + 1` byte offsets into `values`. */
   readonly offsets: Float64Array;
@@ -328,8 +329,10 @@ export interface LimitOptions {
   bandwidth?: string | number | undefined;
   /** To all origins together. Default: no limit. */
   requestsPerSecond?: number | undefined;
-  /** Requests in flight. Default 32. */
+  /** Requests in flight at most; how many there are is found by measuring. Default 64. */
   concurrency?: number | undefined;
+  /** Reads that may be sent a second time because their answer is late, as a part of all reads; 0 for none. Default 0.05. */
+  hedge?: number | undefined;
   /** Longer records are refused as corrupt. Default 1 GiB. */
   maxRecordBytes?: string | number | undefined;
 }
@@ -342,8 +345,12 @@ export interface MillraceOptions {
   stores?: Record<string, ModuleRef> | undefined;
   cache?: CacheOptions | undefined;
   limits?: LimitOptions | undefined;
-  /** `"worker"` (default) keeps all I/O off the calling thread; `"inline"` runs the same code in it. */
-  engine?: "worker" | "inline" | undefined;
+  /**
+   * `"worker"` (default) keeps all I/O off the calling thread; `"inline"` runs the same code in it. `ioThreads`, from 1 to 64, spreads the
+   * connections of a worker's reads over as many threads of their own; 1 leaves them to the engine's. `"auto"` (as with `"worker"`): a quarter
+   * of the CPUs, from 1 to 8.
+   */
+  engine?: "worker" | "inline" | { ioThreads: number | "auto" } | undefined;
   /** Default: nothing is logged. */
   logger?: Logger | undefined;
 }

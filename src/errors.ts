@@ -9,7 +9,7 @@ export interface MillraceErrorDetails {
   readonly range?: { readonly begin: number; readonly end: number } | undefined;
   readonly sample?: { readonly key: string; readonly index: number } | undefined;
   readonly cause?: unknown;
-  /** How long the origin asked us to wait before the next try. */
+  /** How long the origin asked us to wait before the next try. Set wherever it asked for fewer requests: 0 where it did not say how long. */
   readonly retryAfterMs?: number | undefined;
 }
 

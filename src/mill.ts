@@ -184,12 +184,8 @@ function closedError(cause?: unknown): MillraceError {
   return isMillraceError(cause, "MILLRACE_CLOSED") ? cause : new MillraceError("MILLRACE_CLOSED", "The mill is closed", { cause });
 }
 
-/**
- * Opens a mill: mounts, caches and engine. Close it, or hold it by `await using`, to end its thread and sockets.
- *
- * Throws MILLRACE_CONFIG for options that are unknown or do not fit, and for a cache directory that cannot be written.
- */
-export async function openMillrace(options: MillraceOptions = {}): Promise<Millrace> {
+/** See `open.ts`. */
+export async function openMillrace(options: MillraceOptions): Promise<Millrace> {
   const config = millConfig(options);
   const logger = options.logger;
   const connection = await connect(config.engine, config.inline, {
@@ -205,10 +201,10 @@ function plainKeys(answer: S3Credentials | undefined): Partial<S3Credentials> {
   return { ...(accessKeyId && { accessKeyId }), ...(secretAccessKey && { secretAccessKey }), sessionToken, expiration };
 }
 
-/** `openMillrace` and `dataset` in one. Closing the dataset (`await using`) closes its mill. */
+/** See `open.ts`. */
 export async function openDataset<const F extends Fields>(
   source: string | readonly string[],
-  options: MillraceOptions & DatasetOptions<F> = {},
+  options: MillraceOptions & DatasetOptions<F>,
 ): Promise<Dataset<F> & AsyncDisposable> {
   const { format, fields, classes, onError, signal, onProgress, ...millOptions } = options;
   if (signal?.aborted) throw abortedError(signal, "Opening the dataset");

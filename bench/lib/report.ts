@@ -4,7 +4,7 @@ import type { BarResult, Spread, Summary, SummaryRow } from "./summary.js";
 
 const MARKS = { begin: "<!-- results: begin, written by `npm run bench` -->", end: "<!-- results: end -->" };
 
-export function withSpread({ median, min, max }: Spread, digits: number): string {
+function withSpread({ median, min, max }: Spread, digits: number): string {
   const text = median.toFixed(digits);
   return min === max ? text : `${text} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
 }
@@ -76,12 +76,23 @@ export function charts(summary: Summary): Map<string, string> {
 const ROW_HEIGHT = 26;
 const FRAME_HEIGHT = 110;
 const WIDTH = 860;
+/** Without a screen echarts cannot measure text: of the widest common sans serif at 12 px, pixels. */
+const LETTER_WIDTH = 7.2;
+const LABEL_GAP = 24;
+
+/** What tells the rows apart: a phase only where there are several. */
+function rowLabels(rows: readonly SummaryRow[]): string[] {
+  const onePhase = new Set(rows.map(({ phase }) => phase)).size === 1;
+  return rows.map(({ subject, phase }) => (onePhase || subject.endsWith(phase) ? subject : `${subject}, ${phase}`));
+}
 
 /** A bar a subject and phase: the median, with a line from the smallest to the largest round. */
 function barChart(summary: Summary, { figure, title, digits }: Summary["columns"][number]): string {
   const rows = summary.rows.filter((row) => row.figures[figure] !== undefined);
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: FRAME_HEIGHT + rows.length * ROW_HEIGHT });
   const subjects = [...new Set(rows.map(({ subject }) => subject))];
+  const labels = rowLabels(rows);
+  const left = Math.max(...labels.map(({ length }) => length)) * LETTER_WIDTH + LABEL_GAP;
   chart.setOption({
     animation: false,
     backgroundColor: "#ffffff",
@@ -93,9 +104,9 @@ function barChart(summary: Summary, { figure, title, digits }: Summary["columns"
       textStyle: { fontSize: 15 },
       subtextStyle: { fontSize: 12 },
     },
-    grid: { left: 12, right: 110, top: 64, bottom: 12, containLabel: true },
+    grid: { left, right: 110, top: 64, bottom: 34 },
     xAxis: { type: "value", axisLabel: { hideOverlap: true } },
-    yAxis: { type: "category", inverse: true, data: rows.map(({ subject, phase }) => `${subject}, ${phase}`), axisTick: { show: false } },
+    yAxis: { type: "category", inverse: true, data: labels, axisTick: { show: false } },
     series: [
       {
         type: "bar",
@@ -105,11 +116,11 @@ function barChart(summary: Summary, { figure, title, digits }: Summary["columns"
           itemStyle: {
             color: row.subject.startsWith("millrace") ? "#1f6feb" : subjects.indexOf(row.subject) % 2 === 0 ? "#9aa7b4" : "#b9c3cc",
           },
-          label: { show: true, position: [WIDTH, 4], formatter: "" },
         })),
       },
       {
         type: "custom",
+        z: 3, // Before the bar, or only its upper half is seen.
         data: rows.map((row, i) => [row.figures[figure]!.min, row.figures[figure]!.max, i]),
         encode: { x: [0, 1], y: 2 },
         renderItem: (_: unknown, api: { value(i: number): number; coord(point: number[]): number[] }) => {

@@ -7,11 +7,13 @@ export type Phases = Readonly<Record<string, Figures>>;
 
 export interface Subject {
   readonly name: string;
-  /** A script that takes its parameters as JSON in argv and ends with `report()`. */
+  /** A script, `.ts` or `.js`, that takes its parameters as JSON in argv and ends with `report()`. */
   readonly script: URL;
   readonly parameters: Readonly<Record<string, unknown>>;
   /** Figures that every phase must show exactly; anything else fails the run. */
   readonly expected?: Figures | undefined;
+  /** Figures that single phases must show exactly, by phase; such a phase must be there. */
+  readonly expectedIn?: Phases | undefined;
   /** Added to the environment of its process. */
   readonly env?: Readonly<Record<string, string>> | undefined;
   /** At most this many rounds: for subjects that take minutes. */

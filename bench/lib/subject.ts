@@ -18,8 +18,8 @@ export class Tally implements Read {
   bytes = 0;
   firstWords = 0;
 
-  /** Both fields are byte offsets into `batch`. */
-  add(batch: Uint8Array, begin: number, end: number): void {
+  /** Byte `i` of the batch is its element `i`; `begin` and `end` bound the sample. */
+  add(batch: ArrayLike<number>, begin: number, end: number): void {
     this.samples++;
     this.bytes += end - begin;
     this.firstWords += batch[begin]! + batch[begin + 1]! * 2 ** 8 + batch[begin + 2]! * 2 ** 16 + batch[begin + 3]! * 2 ** 24;
@@ -41,7 +41,34 @@ export async function timed<T>(
 /** Runs and times one phase that reads samples. */
 export async function measure(run: () => Promise<Read>): Promise<Figures> {
   const { result, wallSeconds, cpuSeconds } = await timed(run);
-  const { samples, bytes, firstWords } = result;
+  return figuresOf(result, wallSeconds, cpuSeconds);
+}
+
+/** Called around each pass, and not timed. */
+export interface AroundPass {
+  before?(): Promise<void>;
+  after?(): Promise<void>;
+}
+
+/** A phase of several passes over the same samples: the figures of one, its times the mean of all. */
+export async function measurePasses(passes: number, run: () => Promise<Read>, around: AroundPass = {}): Promise<Figures> {
+  const reads: Read[] = [];
+  let [wallSeconds, cpuSeconds] = [0, 0];
+  for (let pass = 0; pass < passes; pass++) {
+    await around.before?.();
+    const one = await timed(run);
+    await around.after?.();
+    reads.push(one.result);
+    wallSeconds += one.wallSeconds / passes;
+    cpuSeconds += one.cpuSeconds / passes;
+  }
+  const [first, ...others] = reads;
+  if (others.some(({ bytes, firstWords }) => bytes !== first!.bytes || firstWords !== first!.firstWords))
+    throw new Error("the passes have read different samples");
+  return figuresOf(first!, wallSeconds, cpuSeconds);
+}
+
+function figuresOf({ samples, bytes, firstWords }: Read, wallSeconds: number, cpuSeconds: number): Figures {
   return {
     samples,
     bytes,

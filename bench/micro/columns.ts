@@ -4,8 +4,9 @@
  */
 import type { Fields } from "../../src/api.js";
 import type { RecordFormat } from "../../src/formats/format.js";
-import { Assembler, type BatchRow, batchBuffers } from "../../src/loader/assemble.js";
+import { Assembler, batchBuffers } from "../../src/loader/assemble.js";
 import { copyBytes } from "../../src/util/copy-bytes.js";
+import { batchRows } from "../../test/support/raw-record.js";
 
 const ROWS = 256;
 const RECORD_BYTES = 110_000;
@@ -13,9 +14,13 @@ const SECONDS = 1;
 
 const slab = new Uint8Array(new SharedArrayBuffer(ROWS * RECORD_BYTES)).fill(7);
 const records = Array.from({ length: ROWS }, (_, row) => slab.subarray(row * RECORD_BYTES, (row + 1) * RECORD_BYTES));
-const rows: BatchRow[] = records.map((bytes, index) => ({ bytes, key: "k", index, shardPath: "s" }));
+const written = records.map((bytes, index) => ({ bytes, key: "k", index, shardPath: "s" }));
+const rows = batchRows(written);
 const label = BigInt64Array.of(3n);
-const format = { name: "bench", fields: (bytes: Uint8Array) => ({ image: bytes, label }) } satisfies Pick<RecordFormat, "name" | "fields">;
+const format = {
+  name: "bench",
+  fields: ({ bytes, begin, end }) => ({ image: bytes.subarray(begin, end), label }),
+} satisfies Pick<RecordFormat, "name" | "fields">;
 
 function measure(name: string, bytesPerTurn: number, samplesPerTurn: number, turn: () => unknown): Promise<void> {
   return run(turn, 0.2)
@@ -63,13 +68,14 @@ for (const [name, image] of [
       root: "r",
       onError: "throw",
       decode: undefined,
+      recycle,
     });
     await measure(`${name} + int32, ${recycle ? "memory given back" : "fresh memory"}`, bytes, ROWS, async () => {
       const batch = await assembler.assemble({ rows, padding: 0, epoch: 0 });
       if (recycle) assembler.memory.give(batchBuffers(batch));
     });
   }
-const tiny = rows.map((row) => ({ ...row, bytes: row.bytes.subarray(0, 100) }));
+const tiny = batchRows(written.map((row) => ({ ...row, bytes: row.bytes.subarray(0, 100) })));
 const assembler = new Assembler({
   format,
   fields: { image: "bytes", label: "int32" },
@@ -77,5 +83,6 @@ const assembler = new Assembler({
   root: "r",
   onError: "throw",
   decode: undefined,
+  recycle: false,
 });
 await measure("100 B of bytes + int32", ROWS * 100, ROWS, () => assembler.assemble({ rows: tiny, padding: 0, epoch: 0 }));

@@ -9,7 +9,7 @@ export interface Region extends Size {
   readonly left: number;
   readonly top: number;
 }
-/** In this order: cut `before` from the image, stretch that to `scale`, cut `after` from the result. */
+/** In this order: cut `before` from the image, stretch that to `scale`, cut `after` from the result; where `after` stands out, it is black. */
 export interface CropPlan {
   readonly before?: Region;
   readonly scale: Size;
@@ -39,6 +39,17 @@ export function coverPlan(image: Size, target: Size, shorter: number | undefined
   const height = Math.max(target.height, Math.round(image.height * factor));
   const at = (room: number) => (random === undefined ? room >> 1 : Math.floor(random() * (room + 1)));
   return { scale: { width, height }, after: { left: at(width - target.width), top: at(height - target.height), ...target } };
+}
+
+/** Scales the image, keeping its proportions, until it just fits into `target`, in whose middle it stands. */
+export function containPlan(image: Size, target: Size): CropPlan {
+  const factor = Math.min(target.width / image.width, target.height / image.height);
+  const width = Math.min(target.width, Math.max(1, Math.round(image.width * factor)));
+  const height = Math.min(target.height, Math.max(1, Math.round(image.height * factor)));
+  return {
+    scale: { width, height },
+    after: { left: -((target.width - width) >> 1), top: -((target.height - height) >> 1), ...target },
+  };
 }
 
 /** Cuts a random part of the image and stretches it to `target` (torchvision, RandomResizedCrop.get_params). */

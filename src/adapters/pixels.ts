@@ -1,33 +1,49 @@
-/** From decoded pixels to the values a model takes. */
-import { MillraceError } from "../errors.js";
+/** From pixels to the values a model takes, and where in the result they go. */
+import { configError } from "./decode-error.js";
+import type { ImageOptions } from "./image-options.js";
 
-export interface PixelFormat {
-  readonly channels: number;
+export type Values = Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
+
+/** How a pixel's channel becomes a value: `value = pixel × scale[channel] + offset[channel]`. */
+export interface ValueFormat {
+  readonly channels: 1 | 3 | 4;
   readonly layout: "NCHW" | "NHWC";
   readonly dtype: "float32" | "uint8";
-  readonly mean: number | readonly number[] | undefined;
-  readonly std: number | readonly number[] | undefined;
+  readonly scale: readonly number[];
+  readonly offset: readonly number[];
 }
 
-/**
- * `pixels` (uint8, a pixel's channels side by side) in the wanted layout and dtype. float32 is `(value / 255 − mean) / std`.
- * uint8 NHWC is `pixels` itself. Throws MILLRACE_CONFIG where mean or std does not fit the channels.
- */
-export function toPixels(pixels: Uint8Array<ArrayBuffer>, format: PixelFormat): Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer> {
+/** float32 is `(pixel / 255 − mean) / std`; uint8 is the pixel, rounded. Throws MILLRACE_CONFIG where mean or std does not fit the channels. */
+export function valueFormat({ channels = 3, layout = "NCHW", dtype = "float32", mean = 0, std = 1 }: ImageOptions): ValueFormat {
+  const means = perChannel("mean", mean, channels);
+  const stds = perChannel("std", std, channels);
+  if (stds.includes(0)) throw configError("std: must not be 0");
+  // Storing into a Uint8Array cuts off the fraction: half a step more is rounding.
+  if (dtype === "uint8") return { channels, layout, dtype, scale: stds, offset: stds.map(() => 0.5) };
+  // One multiply and one add a value instead of two divisions.
+  return { channels, layout, dtype, scale: stds.map((value) => 1 / (255 * value)), offset: means.map((value, c) => -value / stds[c]!) };
+}
+
+export function newValues(length: number, dtype: ValueFormat["dtype"]): Values {
+  return dtype === "uint8" ? new Uint8Array(length) : new Float32Array(length);
+}
+
+/** From one pixel's value to the next, and from one channel's to the next, in an image of so many pixels. */
+export function steps({ channels, layout }: ValueFormat, pixels: number): { readonly pixel: number; readonly channel: number } {
+  return layout === "NCHW" ? { pixel: 1, channel: pixels } : { pixel: channels, channel: 1 };
+}
+
+/** `pixels` (uint8, a pixel's channels side by side) as values. uint8 NHWC is `pixels` itself. */
+export function toValues(pixels: Uint8Array<ArrayBuffer>, format: ValueFormat): Values {
   const { channels, layout, dtype } = format;
   if (dtype === "uint8" && (layout === "NHWC" || channels === 1)) return pixels;
-  const out = dtype === "uint8" ? new Uint8Array(pixels.length) : new Float32Array(pixels.length);
-  const mean = perChannel("mean", format.mean ?? 0, channels);
-  const std = perChannel("std", format.std ?? 1, channels);
-  if (std.some((value) => value === 0)) throw new MillraceError("MILLRACE_CONFIG", "std: must not be 0");
-  const plane = pixels.length / channels;
+  const out = newValues(pixels.length, dtype);
+  const step = steps(format, pixels.length / channels);
   for (let c = 0; c < channels; c++) {
-    // One multiply and one add a value instead of two divisions.
-    const scale = dtype === "uint8" ? 1 : 1 / (255 * std[c]!);
-    const offset = dtype === "uint8" ? 0 : -mean[c]! / std[c]!;
-    const step = layout === "NCHW" ? 1 : channels;
-    let to = layout === "NCHW" ? c * plane : c;
-    for (let from = c; from < pixels.length; from += channels, to += step) out[to] = pixels[from]! * scale + offset;
+    const scale = format.scale[c]!;
+    const offset = format.offset[c]!;
+    let to = c * step.channel;
+    for (let from = c; from < pixels.length; from += channels, to += step.pixel) out[to] = pixels[from]! * scale + offset;
   }
   return out;
 }
@@ -35,9 +51,6 @@ export function toPixels(pixels: Uint8Array<ArrayBuffer>, format: PixelFormat): 
 function perChannel(option: string, value: number | readonly number[], channels: number): readonly number[] {
   const values = typeof value === "number" ? new Array<number>(channels).fill(value) : value;
   if (values.length !== channels || !values.every(Number.isFinite))
-    throw new MillraceError(
-      "MILLRACE_CONFIG",
-      `${option}: expected a number or ${channels} of them, one a channel, got ${JSON.stringify(value)}`,
-    );
+    throw configError(`${option}: expected a number or ${channels} of them, one a channel, got ${JSON.stringify(value)}`);
   return values;
 }

@@ -1,3 +1,4 @@
+import type { Urgency } from "../storage/priority.js";
 import type { ObjectVersion } from "./object-version.js";
 
 /** Which bytes are wanted, how urgently, and for whom. */
@@ -6,7 +7,7 @@ export interface Demand {
   readonly begin: number;
   readonly end: number;
   /** Lower goes first: 0 demand, 1 read-ahead, 2 and up prefetch. */
-  readonly priority: number;
+  readonly priority: Urgency;
   readonly signal?: AbortSignal | undefined;
   /** Called as bytes arrive, with the tier they came from: a loader's own account. */
   readonly served?: ((tier: Tier, bytes: number, requests: number) => void) | undefined;

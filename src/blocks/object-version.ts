@@ -21,8 +21,12 @@ export interface ObjectVersion {
   readonly rules: HoldRules;
 }
 
-export function objectVersion(store: Store, stored: StoredObject, rules: HoldRules): ObjectVersion {
+/** `id`: where it is known; making it costs 5 µs. */
+export function objectVersion(store: Store, stored: StoredObject, rules: HoldRules, id?: string): ObjectVersion {
   const uri = `${store.uri}/${stored.path}`;
-  const id = createHash("sha256").update(`${uri}\n${stored.size}\n${stored.etag}`).digest("hex").slice(0, 32);
-  return { id, store, stored, uri, size: stored.size, rules };
+  return { id: id ?? objectId(uri, stored), store, stored, uri, size: stored.size, rules };
+}
+
+function objectId(uri: string, { size, etag }: StoredObject): string {
+  return createHash("sha256").update(`${uri}\n${size}\n${etag}`).digest("hex").slice(0, 32);
 }

@@ -13,8 +13,10 @@ import { Segment } from "./segment.js";
  * capacity that may go without data.
  */
 export const SLOT_UNIT: number = 16 * 1024;
-/** Small enough that a small cache takes little memory, large enough that runs of whole blocks are found at once. */
-const SEGMENT_BYTES = 64 * 2 ** 20;
+/**
+ * A sixteenth of what there is, between these: a small cache is not rounded up by much, and a large one has not too many to search.
+ */
+const SEGMENT_BYTES = { share: 1 / 16, least: 16 * 2 ** 20, most: 256 * 2 ** 20 } as const;
 
 export interface SlabStats {
   /** Bytes of all segments: what the slab has taken from the system and keeps. */
@@ -89,7 +91,7 @@ export function slotCost(length: number): number {
 
 export class Slab {
   readonly #segments: Segment[] = [];
-  readonly #segmentBytes: number;
+  readonly #leastSegment: number;
   #taken = 0;
   #tier = 0;
   #waste = 0;
@@ -97,9 +99,9 @@ export class Slab {
   #workingPeak = 0;
   #fragmented = 0;
 
-  /** `segmentBytes`: smaller only in tests. */
-  constructor(segmentBytes: number = SEGMENT_BYTES) {
-    this.#segmentBytes = segmentBytes;
+  /** `leastSegment`: smaller only in tests. */
+  constructor(leastSegment: number = SEGMENT_BYTES.least) {
+    this.#leastSegment = leastSegment;
   }
 
   /** A slot of `length` bytes with one holder, in the working account. Its bytes are whatever was there before. */
@@ -126,7 +128,7 @@ export class Slab {
 
   stats(): SlabStats {
     return {
-      segmentBytes: this.#segments.reduce((sum, segment) => sum + segment.bytes, 0),
+      segmentBytes: this.#segmentBytes(),
       tierBytes: this.#tier,
       workingBytes: this.#taken - this.#tier,
       workingPeakBytes: this.#workingPeak,
@@ -150,10 +152,15 @@ export class Slab {
     });
   }
 
+  #segmentBytes(): number {
+    return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  }
+
   #grow(units: number): Segment {
-    const bytes = Math.max(this.#segmentBytes, units * SLOT_UNIT);
-    const free = this.#segments.reduce((sum, segment) => sum + segment.bytes, 0) - this.#taken;
-    if (free >= units * SLOT_UNIT) this.#fragmented++;
+    const total = this.#segmentBytes();
+    const share = Math.min(SEGMENT_BYTES.most, Math.floor((total * SEGMENT_BYTES.share) / SLOT_UNIT) * SLOT_UNIT);
+    const bytes = Math.max(this.#leastSegment, share, units * SLOT_UNIT);
+    if (total - this.#taken >= units * SLOT_UNIT) this.#fragmented++;
     try {
       const segment = new Segment(bytes / SLOT_UNIT, SLOT_UNIT);
       this.#segments.push(segment);

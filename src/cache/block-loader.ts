@@ -4,7 +4,7 @@
 import type { BlockSource, Demand, Tier } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slot, SlotLease } from "../blocks/slab.js";
-import { type BlockPart, MAX_SPAN_BYTES, partOf, planSpans, type Span } from "../blocks/span.js";
+import { type BlockPart, partOf, planSpans, SPAN_BYTES, type Span } from "../blocks/span.js";
 import { abortedError } from "../errors.js";
 import type { Admission, Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
@@ -39,7 +39,7 @@ const MAX_GAP = 64 * 1024;
 interface Job {
   readonly object: ObjectVersion;
   readonly load: Load;
-  readonly demand: Pick<Demand, "priority" | "served">;
+  readonly demand: Pick<Demand, "served">;
 }
 
 /** A flight that the disks did not have. */
@@ -161,7 +161,8 @@ export class BlockLoader {
 
   async #fetch(job: Job, wanted: readonly Wanted[], level: number): Promise<void> {
     const source = this.#parts.sources[level]!;
-    const spans = planSpans(wanted, { maxBytes: MAX_SPAN_BYTES, groupBytes: source.groupBytes });
+    const maxBytes = job.object.store.pace?.().spanBytes ?? SPAN_BYTES;
+    const spans = planSpans(wanted, { maxBytes, groupBytes: source.groupBytes });
     await Promise.all(spans.map((span) => this.#fetchSpan(job, span, wanted.slice(span.first, span.first + span.count), level)));
   }
 
@@ -195,7 +196,7 @@ export class BlockLoader {
       }
       job.demand.served?.(tier, 0, requests);
     };
-    return { begin: span.begin, end: span.end, priority: job.demand.priority, signal: job.load.signal, served };
+    return { begin: span.begin, end: span.end, priority: job.load.priority, signal: job.load.signal, served };
   }
 
   async #arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier): Promise<void> {

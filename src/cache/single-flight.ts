@@ -4,20 +4,25 @@
  */
 import type { BlockLease, Tier } from "../blocks/block-source.js";
 import type { Slot } from "../blocks/slab.js";
+import { Priority, priorityValue, type Urgency } from "../storage/priority.js";
+import { manyListeners } from "../util/combined-signal.js";
 import { type Deferred, deferred } from "../util/deferred.js";
 
-/** The fetch that several flights share. */
+/** The fetch that several flights share. It is as urgent as the most urgent of those who ever waited for it. */
 export class Load {
+  readonly priority: Priority = new Priority(Number.POSITIVE_INFINITY);
   readonly #controller = new AbortController();
+  /** A long read is many requests. */
+  readonly signal: AbortSignal = manyListeners(this.#controller.signal);
+  /** Ends the watch on priorities that may be raised. */
+  readonly #unwatch: (() => void)[] = [];
   #tickets = 0;
   #flying = 0;
 
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  joined(): void {
+  joined(urgency: Urgency): void {
     this.#tickets++;
+    this.priority.raise(priorityValue(urgency));
+    if (urgency instanceof Priority) this.#unwatch.push(urgency.onRaise(() => this.priority.raise(urgency.value)));
   }
 
   /** A ticket stopped waiting: the last one takes what is still on its way with it. */
@@ -30,7 +35,8 @@ export class Load {
   }
 
   ended(): void {
-    this.#flying--;
+    if (--this.#flying > 0) return;
+    for (const unwatch of this.#unwatch.splice(0)) unwatch();
   }
 
   abort(): void {
@@ -123,7 +129,7 @@ export class Flight {
     this.#begin = Math.min(this.#begin, begin);
     this.#end = Math.max(this.#end, end);
     this.#waiting.set(ticket, { slot, begin, end });
-    this.load.joined();
+    this.load.joined(ticket.urgency);
     ticket.expect(this);
     return true;
   }
@@ -158,13 +164,15 @@ export class Flight {
 
 /** One caller's wait. `leases[i]` is filled as the flights land. */
 export class Ticket {
+  readonly urgency: Urgency;
   readonly leases: (BlockLease | undefined)[];
   readonly tiers: (Tier | undefined)[];
   readonly #flights = new Set<Flight>();
   #wait: Deferred<void> | undefined;
   #error: { readonly value: unknown } | undefined;
 
-  constructor(count: number) {
+  constructor(count: number, urgency: Urgency) {
+    this.urgency = urgency;
     this.leases = new Array<BlockLease | undefined>(count).fill(undefined);
     this.tiers = new Array<Tier | undefined>(count).fill(undefined);
   }

@@ -88,7 +88,7 @@ export class BlockCache {
 
   /**
    * Bytes [begin, end) of the object, held until released. A hit resolves without I/O; a miss asks the tiers in order, once however many ask.
-   * A joiner does not raise the priority of a fetch under way. Throws what the store throws, MILLRACE_ABORTED, MILLRACE_CLOSED.
+   * Who joins a fetch under way raises its priority to their own. Throws what the store throws, MILLRACE_ABORTED, MILLRACE_CLOSED.
    */
   acquire(object: ObjectVersion, begin: number, end: number, demand: AcquireDemand): Promise<SpanLease> {
     const refusal = this.#refusal(object, begin, end, demand);
@@ -204,7 +204,7 @@ export class BlockCache {
   #ticket(object: ObjectVersion, begin: number, end: number, demand: AcquireDemand): Ticket {
     const { blockSize } = this;
     const first = Math.floor(begin / blockSize);
-    const ticket = new Ticket(Math.ceil(end / blockSize) - first);
+    const ticket = new Ticket(Math.ceil(end / blockSize) - first, demand.priority);
     const missing: number[] = [];
     for (let i = 0; i < ticket.leases.length; i++) {
       const held = this.#memory.index.get(object.id, first + i);

@@ -2,7 +2,8 @@
 import type { Fields } from "../api.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError } from "../errors.js";
-import { type AssembledBatch, Assembler, type AssembleSpec, type BatchRow } from "../loader/assemble.js";
+import { type AssembledBatch, Assembler, type AssembleSpec } from "../loader/assemble.js";
+import { BatchRows, RowCursor } from "../loader/batch-rows.js";
 import { fieldPlans, missing } from "../loader/fit.js";
 import { Piece } from "../loader/piece.js";
 import type { OpenLoader } from "../loader/protocol.js";
@@ -27,7 +28,7 @@ const MOST_WORKERS = 16;
 /** Resolves when the first decode worker has loaded the decoder. Throws MILLRACE_CONFIG for a decoder that cannot be loaded. */
 export async function openMaker(request: OpenLoader, dataset: EngineDataset, signal: AbortSignal): Promise<ClosableMaker> {
   const { config, decoder } = request;
-  const spec: AssembleSpec = { ...assembleSpec(dataset), onError: config.onError };
+  const spec: AssembleSpec = { ...assembleSpec(dataset), onError: config.onError, recycle: config.recycle };
   if (decoder === undefined) return new ThreadMaker(spec);
   const { seed, timeoutMs } = { seed: config.shuffle === false ? 0 : config.shuffle.seed, timeoutMs: config.decodeTimeoutMs };
   const workers = config.workers === "auto" ? Math.min(MOST_WORKERS, Math.max(1, cpuLimit() - 1)) : config.workers;
@@ -36,10 +37,8 @@ export async function openMaker(request: OpenLoader, dataset: EngineDataset, sig
     const loaded = await unlessAborted(loadDecoder(decoder.url, decoder.output), signal, "Loading the decoder");
     return new ThreadMaker({ ...spec, decode: { decoder: loaded, args: decoder.args, seed, timeoutMs } });
   }
-  const { format, fields, classes, root, onError } = spec;
-  return new PoolMaker(
-    await DecodePool.start(workers, { format: format.name, fields, classes, root, onError, decoder, seed, timeoutMs }, signal),
-  );
+  const setup = { ...spec, format: spec.format.name, manifest: dataset.manifest.toShared(), decoder, seed, timeoutMs };
+  return new PoolMaker(await DecodePool.start(workers, setup, signal));
 }
 
 /** Makes batches on the engine's own thread. */
@@ -51,7 +50,7 @@ class ThreadMaker implements ClosableMaker {
     this.#assembler = new Assembler(spec);
   }
 
-  make(rows: readonly BatchRow[], padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch> {
+  make(rows: BatchRows, padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch> {
     return this.#assembler.assemble({ rows, padding, epoch, signal });
   }
 
@@ -72,7 +71,7 @@ class PoolMaker implements ClosableMaker {
     this.#pool = pool;
   }
 
-  make(rows: readonly BatchRow[], padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch> {
+  make(rows: BatchRows, padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch> {
     return this.#pool.decode({ rows, padding, epoch, signal });
   }
 
@@ -87,7 +86,7 @@ class PoolMaker implements ClosableMaker {
 
 function assembleSpec(dataset: EngineDataset): AssembleSpec {
   const { format, fields, manifest } = dataset;
-  return { format, fields, classes: manifest.classes, root: manifest.root(0), onError: "throw", decode: undefined };
+  return { format, fields, classes: manifest.classes, root: manifest.root(0), onError: "throw", decode: undefined, recycle: false };
 }
 
 /** Some rows of a view, read at once: what `dataset.get` does. */
@@ -104,7 +103,9 @@ export async function readRows(
   const fetched = await Promise.allSettled(pieces.map((piece) => piece.fetch(0, signal)));
   try {
     for (const result of fetched) if (result.status === "rejected") throw result.reason;
-    const batch = pieces.map((piece, i) => piece.row(wanted[i]!));
+    const batch = new BatchRows(manifest, wanted.length);
+    for (const row of wanted) batch.add(row);
+    for (let i = 0; i < pieces.length; i++) pieces[i]!.place(batch, i);
     return await new Assembler(assembleSpec(dataset)).assemble({ rows: batch, padding: 0, epoch: 0, signal });
   } finally {
     for (const piece of pieces) piece.release();
@@ -126,18 +127,20 @@ export async function probeFields(
   const piece = new Piece({ manifest, rows, cache, object, served: () => {} }, 0, 1, [0]);
   await piece.fetch(0, signal);
   try {
-    const record = piece.row(0);
-    const context = { shardPath: record.shardPath, classes: manifest.classes };
+    const batch = new BatchRows(manifest, 1);
+    batch.add(0);
+    piece.place(batch, 0);
+    const record = new RowCursor(batch, manifest.classes);
     if (declared !== undefined) {
       // Read for its declared fields only, a record cannot tell which others it has; here it can, and that shows the mistake.
-      const found = Object.keys(format.fields(record.bytes, undefined, context));
+      const found = Object.keys(format.fields(record, undefined));
       const absent = fieldPlans(declared).find(({ name, optional }) => !optional && !found.includes(name));
       if (absent !== undefined) throw sampleError(missing(absent, found), record, manifest.root(0));
       const spec = assembleSpec({ ...dataset, fields: declared });
-      await new Assembler(spec).assemble({ rows: [record], padding: 0, epoch: 0, signal });
+      await new Assembler(spec).assemble({ rows: batch, padding: 0, epoch: 0, signal });
       return declared;
     }
-    const fields = format.defaultFields(record.bytes, context);
+    const fields = format.defaultFields(record);
     if (Object.keys(fields).length === 0)
       throw new MillraceError("MILLRACE_FORMAT", `${dataset.name}: the first record has no fields; declare them with the option fields`);
     return fields;

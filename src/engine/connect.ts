@@ -4,11 +4,13 @@ import { MessageChannel, type Worker, workerData } from "node:worker_threads";
 import { StatsBoard } from "../diagnostics.js";
 import { MillraceError } from "../errors.js";
 import type { EngineConfig } from "../options.js";
-import { EngineHost, type HostStart } from "./host.js";
+import type { HostStart } from "./host.js";
 import { SOURCE_EXTENSION, startWorker } from "./module-loading.js";
 import { type Handlers, Rpc } from "./rpc.js";
 import { fromWireError, type WireError } from "./wire-error.js";
 
+/** MB. Garbage of the young generation, buffers among it, is kept up to about this size; with V8's default the peak is 27 MB higher. */
+const ENGINE_LIMITS = { maxYoungGenerationSizeMb: 8 } as const;
 /** An engine thread that does not end by itself within this time is ended. It has nothing left to lose: its caches are closed. */
 const EXIT_WITHIN_MS = 5_000;
 /** An engine thread that has not closed its caches by then never will: a decoder on it loops for ever, say. Writes to the disks take seconds. */
@@ -35,12 +37,14 @@ export async function connect(config: EngineConfig, inline: boolean, handlers: H
   const rpc = new Rpc(port1, handlers, false, !inline);
   let worker: Worker | undefined;
   try {
-    if (inline) await EngineHost.start(port2, start, false);
+    // Imported only where it runs: it would take 20 MB of the caller's thread.
+    if (inline) await (await import("./host.js")).EngineHost.start(port2, start, false);
     else {
       worker = startWorker(new URL(`./thread${SOURCE_EXTENSION}`, import.meta.url), {
         workerData: { millrace: "engine", port: port2, start },
         transferList: [port2],
         name: "millrace-engine",
+        resourceLimits: ENGINE_LIMITS,
       });
       await ready(worker);
       watch(worker, rpc);

@@ -52,8 +52,9 @@ export async function openDataset(
   const name = typeof request.source === "string" ? request.source : (request.source[0] ?? "source");
   const found = await opener.sources.find(request.source, context.signal);
   const { format, shards } = chooseShards(found, ({ stored }) => stored.path, request.format);
-  const object = (shard: number) => objectVersion(shards[shard]!.place.store, shards[shard]!.stored, shards[shard]!.place.rules);
-  const ids = shards.map((_, shard) => object(shard).id);
+  const version = ({ place, stored }: FoundObject, id?: string) => objectVersion(place.store, stored, place.rules, id);
+  const ids = shards.map((shard) => version(shard).id);
+  const object = (shard: number) => version(shards[shard]!, ids[shard]);
   for (const id of ids) opener.cache.refer(id);
   try {
     return await indexed(opener, request, probe, context, { name, found, format, shards, object });

@@ -5,6 +5,7 @@
 import { abortedError, MillraceError, throwIfAborted } from "../errors.js";
 import type { AssembledBatch, BatchInput, SkippedSample } from "../loader/assemble.js";
 import { BatchMemory } from "../loader/batch-memory.js";
+import { RowCursor } from "../loader/batch-rows.js";
 import { isSampleFailure, sampleError } from "../loader/sample-error.js";
 import { type Deferred, deferred } from "../util/deferred.js";
 import type { DecodeSetup } from "./decode-protocol.js";
@@ -20,7 +21,7 @@ export class DecodePool {
   readonly #threads = new Set<DecodeThread>();
   readonly #idle: DecodeThread[] = [];
   readonly #waiting: Deferred<DecodeThread>[] = [];
-  readonly #memory = new BatchMemory();
+  readonly #memory: BatchMemory;
   /** Sizes of the last batch's buffers: what the next one will ask for. */
   #sizes: readonly number[] = [];
   #deaths = 0;
@@ -29,6 +30,7 @@ export class DecodePool {
   private constructor(width: number, setup: DecodeSetup) {
     this.width = width;
     this.#setup = setup;
+    this.#memory = new BatchMemory(setup.recycle);
   }
 
   /**
@@ -70,7 +72,7 @@ export class DecodePool {
         if (!(error instanceof WorkerDeath)) throw error;
         const lost = this.#lostRow(error, input);
         without.push(error.row);
-        if (error.row < input.rows.length - input.padding) skipped.push(lost);
+        if (error.row < input.rows.count - input.padding) skipped.push(lost);
       } finally {
         this.#back(thread);
       }
@@ -95,7 +97,7 @@ export class DecodePool {
 
   /** The sample that a worker died on, if it may be skipped; else throws. */
   #lostRow({ row, error }: WorkerDeath, input: BatchInput): SkippedSample {
-    const lost = input.rows[row];
+    const lost = row < 0 ? undefined : new RowCursor(input.rows, undefined, row);
     const failure = lost === undefined ? error : sampleError(error, lost, this.#setup.root);
     if (lost === undefined || this.#setup.onError !== "skip" || !isSampleFailure(failure)) throw failure;
     if (this.#deaths >= MOST_DEATHS)
@@ -170,7 +172,7 @@ export class DecodePool {
 function bufferSizes(batch: AssembledBatch): number[] {
   const sizes: number[] = [];
   for (const column of Object.values(batch.columns))
-    if (column.kind !== "values") sizes.push(column.kind === "tensor" ? column.data.byteLength : column.values.byteLength);
+    if (column.kind !== "values") sizes.push((column.kind === "tensor" ? column.data : column.values).buffer.byteLength);
   return sizes;
 }
 

@@ -1,6 +1,9 @@
 /** What the decode pool and its workers say to each other. */
 import type { Fields } from "../api.js";
-import type { AssembledBatch, BatchInput, BatchRow } from "../loader/assemble.js";
+import type { ManifestBuffers } from "../formats/manifest.js";
+import type { AssembledBatch } from "../loader/assemble.js";
+import { BatchRows, type RowNames } from "../loader/batch-rows.js";
+import { copyRange, uninitializedBuffer } from "../util/copy-bytes.js";
 import type { WireError } from "./wire-error.js";
 
 /** All that a worker needs to know of a loader. */
@@ -11,6 +14,9 @@ export interface DecodeSetup {
   readonly classes: readonly string[] | undefined;
   readonly root: string;
   readonly onError: "throw" | "skip";
+  readonly recycle: boolean;
+  /** Names the samples; on shared memory. */
+  readonly manifest: ManifestBuffers;
   readonly decoder: { readonly url: string; readonly output: Fields; readonly args: unknown };
   readonly seed: number;
   readonly timeoutMs: number;
@@ -25,17 +31,14 @@ export interface DecodeWorkerData {
 export const AT_ROW = 0;
 export const ABORTED_JOB = 1;
 
-/** A batch's rows, packed: record bytes stay where they are if they lie in shared memory. */
+/** A batch's rows, packed: a handful of arrays however many they are. Records stay where they are if they lie in shared memory. */
 export interface PackedRows {
   /** Memory of the records. */
   readonly buffers: readonly (SharedArrayBuffer | ArrayBuffer)[];
-  /** Buffer, offset and length of each record. */
+  /** Buffer, begin and end of each record. */
   readonly spans: Float64Array;
-  readonly keys: readonly string[];
   readonly indices: Float64Array;
-  readonly paths: readonly string[];
-  /** Which of the paths is each row's. */
-  readonly pathOf: Uint32Array;
+  readonly samples: Float64Array;
 }
 export interface DecodeJob {
   readonly t: "job";
@@ -55,43 +58,60 @@ export type FromDecodeWorker =
   | { readonly t: "error"; readonly id: number; readonly error: WireError };
 
 /** Packs rows for another thread; `transfer` is memory of the message's own. */
-export function packRows(rows: BatchInput["rows"]): { readonly packed: PackedRows; readonly transfer: ArrayBuffer[] } {
+export function packRows(rows: BatchRows): { readonly packed: PackedRows; readonly transfer: ArrayBuffer[] } {
+  const { count, begins, ends } = rows;
   const buffers: (SharedArrayBuffer | ArrayBuffer)[] = [];
-  const spans = new Float64Array(rows.length * 3);
+  const spans = new Float64Array(count * 3);
   const numberOf = new Map<unknown, number>();
-  const paths = new Map<string, number>();
-  const pathOf = new Uint32Array(rows.length);
-  const own = rows.reduce((sum, { bytes }) => (bytes.buffer instanceof SharedArrayBuffer ? sum : sum + bytes.length), 0);
-  const copies = new Uint8Array(own);
-  let copied = 0;
-  for (let row = 0; row < rows.length; row++) {
-    const { bytes, shardPath } = rows[row]!;
+  const own = new OwnRecords(rows);
+  for (let row = 0; row < count; row++) {
+    const bytes = rows.bytes[row]!;
     const shared = bytes.buffer instanceof SharedArrayBuffer;
-    const buffer = shared ? bytes.buffer : copies.buffer;
+    const buffer = shared ? bytes.buffer : own.bytes.buffer;
     let number = numberOf.get(buffer);
     if (number === undefined) {
       number = buffers.push(buffer) - 1;
       numberOf.set(buffer, number);
     }
-    spans.set([number, shared ? bytes.byteOffset : copied, bytes.length], row * 3);
-    if (!shared) {
-      // Inflated or joined records: whoever holds them keeps them, this thread only lends them.
-      copies.set(bytes, copied);
-      copied += bytes.length;
-    }
-    if (!paths.has(shardPath)) paths.set(shardPath, paths.size);
-    pathOf[row] = paths.get(shardPath)!;
+    const begin = shared ? bytes.byteOffset + begins[row]! : own.add(row);
+    spans[row * 3] = number;
+    spans[row * 3 + 1] = begin;
+    spans[row * 3 + 2] = begin + ends[row]! - begins[row]!;
   }
-  const indices = Float64Array.from(rows, ({ index }) => index);
-  const packed = { buffers, spans, keys: rows.map(({ key }) => key), indices, paths: [...paths.keys()], pathOf };
-  return { packed, transfer: own > 0 ? [copies.buffer] : [] };
+  const packed = { buffers, spans, indices: rows.indices.slice(0, count), samples: rows.samples.slice(0, count) };
+  return { packed, transfer: own.bytes.length > 0 ? [own.bytes.buffer] : [] };
 }
 
-export function unpackRows({ buffers, spans, keys, indices, paths, pathOf }: PackedRows): BatchRow[] {
-  return keys.map((key, row) => ({
-    bytes: new Uint8Array(buffers[spans[row * 3]!]!, spans[row * 3 + 1]!, spans[row * 3 + 2]!),
-    key,
-    index: indices[row]!,
-    shardPath: paths[pathOf[row]!]!,
-  }));
+/** Copies of records in memory that is not shared, inflated or joined: whoever holds them keeps them, this thread only lends them. */
+class OwnRecords {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #rows: BatchRows;
+  #end = 0;
+
+  constructor(rows: BatchRows) {
+    let byteLength = 0;
+    for (let row = 0; row < rows.count; row++)
+      if (!(rows.bytes[row]!.buffer instanceof SharedArrayBuffer)) byteLength += rows.ends[row]! - rows.begins[row]!;
+    this.bytes = new Uint8Array(uninitializedBuffer(byteLength));
+    this.#rows = rows;
+  }
+
+  /** Copies a row's record, and returns where it begins. */
+  add(row: number): number {
+    const { bytes, begins, ends } = this.#rows;
+    const begin = this.#end;
+    copyRange(this.bytes, begin, bytes[row]!, begins[row]!, ends[row]!);
+    this.#end += ends[row]! - begins[row]!;
+    return begin;
+  }
+}
+
+export function unpackRows({ buffers, spans, indices, samples }: PackedRows, names: RowNames): BatchRows {
+  const rows = new BatchRows(names, indices.length);
+  const memory = buffers.map((buffer) => new Uint8Array(buffer));
+  for (let row = 0; row < indices.length; row++) {
+    rows.add(indices[row]!);
+    rows.place(row, samples[row]!, memory[spans[row * 3]!]!, spans[row * 3 + 1]!, spans[row * 3 + 2]!);
+  }
+  return rows;
 }

@@ -2,7 +2,9 @@
 import type { MessagePort } from "node:worker_threads";
 import { MillraceError } from "../errors.js";
 import { formatByName } from "../formats/infer.js";
+import { Manifest } from "../formats/manifest.js";
 import { type AssembledBatch, Assembler, batchBuffers } from "../loader/assemble.js";
+import type { RowNames } from "../loader/batch-rows.js";
 import {
   ABORTED_JOB,
   AT_ROW,
@@ -19,7 +21,7 @@ import { toWireError } from "./wire-error.js";
 /** Loads the decoder and answers `port` until it closes. A decoder that cannot be loaded is a `failed` message. */
 export async function serveDecode(port: MessagePort, { setup, progress }: DecodeWorkerData): Promise<void> {
   try {
-    const service = new DecodeService(port, await openAssembler(setup), new Int32Array(progress));
+    const service = new DecodeService(port, await openAssembler(setup), Manifest.fromShared(setup.manifest), new Int32Array(progress));
     port.on("message", (message: ToDecodeWorker) => service.receive(message));
     port.postMessage({ t: "ready" } satisfies FromDecodeWorker);
   } catch (error) {
@@ -37,12 +39,14 @@ async function openAssembler(setup: DecodeSetup): Promise<Assembler> {
 class DecodeService {
   readonly #port: MessagePort;
   readonly #assembler: Assembler;
+  readonly #names: RowNames;
   readonly #progress: Int32Array;
   #current: { readonly id: number; readonly controller: AbortController } | undefined;
 
-  constructor(port: MessagePort, assembler: Assembler, progress: Int32Array) {
+  constructor(port: MessagePort, assembler: Assembler, names: RowNames, progress: Int32Array) {
     this.#port = port;
     this.#assembler = assembler;
+    this.#names = names;
     this.#progress = progress;
   }
 
@@ -66,7 +70,7 @@ class DecodeService {
     this.#assembler.memory.drain();
     this.#assembler.memory.give(job.memory);
     return this.#assembler.assemble({
-      rows: unpackRows(job.rows),
+      rows: unpackRows(job.rows, this.#names),
       padding: job.padding,
       epoch: job.epoch,
       signal: controller.signal,

@@ -28,6 +28,9 @@ const LOOKS_PER_TIMEOUT = 8;
 /** Promises are timed inside the worker; the watch is for what never returns, and lets the worker have its say first. */
 const WATCH_GRACE_MS = 250;
 
+/** MB. A decoder's garbage, copies of records among it, is kept up to about this size; with V8's default a worker takes 17 MB more. */
+const LIMITS = { maxYoungGenerationSizeMb: 8 } as const;
+
 /** The worker died, or was ended, while it worked on a row: −1 before the first. */
 export class WorkerDeath extends Error {
   readonly row: number;
@@ -178,7 +181,11 @@ export class DecodeThread {
 
 function startDecodeWorker(workerData: DecodeWorkerData): Worker {
   try {
-    return startWorker(new URL(`./decode-worker${SOURCE_EXTENSION}`, import.meta.url), { workerData, name: "millrace-decode" });
+    return startWorker(new URL(`./decode-worker${SOURCE_EXTENSION}`, import.meta.url), {
+      workerData,
+      name: "millrace-decode",
+      resourceLimits: LIMITS,
+    });
   } catch (cause) {
     throw new MillraceError("MILLRACE_CONFIG", `decodeArgs: no decode worker could be started with them: ${(cause as Error).message}`, {
       cause,

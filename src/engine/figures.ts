@@ -3,9 +3,9 @@ import type { CacheStats } from "../cache/cache-counters.js";
 import type { MetadataStats } from "../cache/metadata-cache.js";
 import type { Figures } from "../diagnostics.js";
 import type { StoreCounters } from "../storage/count.js";
-import type { LimiterStats } from "../storage/limit.js";
+import type { OriginLimits } from "./origins.js";
 
-export function figures(origin: StoreCounters, limits: LimiterStats, cache: CacheStats, metadata: MetadataStats): Figures {
+export function figures(origin: StoreCounters, limits: OriginLimits, cache: CacheStats, metadata: MetadataStats): Figures {
   return {
     origin: {
       requests: origin.reads,
@@ -14,9 +14,13 @@ export function figures(origin: StoreCounters, limits: LimiterStats, cache: Cach
       stats: origin.stats,
       writes: origin.writes,
       retries: origin.retries,
+      hedges: origin.hedges,
+      hedgeWins: origin.hedgeWins,
       errors: origin.errors,
       inFlight: limits.inFlight,
       queued: limits.queued,
+      concurrency: limits.concurrency,
+      slowDowns: limits.slowDowns,
     },
     memory: {
       hits: cache.memoryHits,

@@ -11,14 +11,17 @@ import { isMillraceError, MillraceError } from "../errors.js";
 import { batchBuffers } from "../loader/assemble.js";
 import type { OpenDataset, OpenedDataset, OpenLoader, PrefetchSteps, ReadRows, RunLoader } from "../loader/protocol.js";
 import type { EngineConfig, WireS3 } from "../options.js";
+import { ReadAheadBudget } from "../readahead/budget.js";
+import { memoryLimit } from "../util/cgroup.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { probeFields, readRows } from "./batch-maker.js";
 import { type EngineDataset, openDataset } from "./datasets.js";
 import { figures } from "./figures.js";
 import { Files, type ReadRequest } from "./files.js";
+import { IoPool } from "./io-pool.js";
 import { EngineLoader } from "./loaders.js";
 import { Mounts, publicInfo } from "./mounts.js";
-import { Origins } from "./origins.js";
+import { Origins, preloadStores } from "./origins.js";
 import { type LostItem, loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
 import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
 import { Sources } from "./sources.js";
@@ -39,6 +42,7 @@ export class EngineHost {
   readonly #rpc: Rpc;
   readonly #board: StatsBoard;
   readonly #config: EngineConfig;
+  readonly #io: IoPool | undefined;
   readonly #origins: Origins;
   readonly #mounts: Mounts;
   readonly #cache: BlockCache;
@@ -49,6 +53,7 @@ export class EngineHost {
   readonly #datasets = new Map<number, EngineDataset>();
   /** Also those that are still being opened. */
   readonly #loaders = new Map<number, Promise<EngineLoader>>();
+  readonly #budget: ReadAheadBudget;
   readonly #closing = new AbortController();
   readonly #prefetches = new Map<number, PrefetchRun>();
   readonly #timer: NodeJS.Timeout;
@@ -59,17 +64,21 @@ export class EngineHost {
     const { cache } = start.config;
     let host: EngineHost | undefined;
     const log = (level: string, fields: object, message: string) => host?.log(level, fields, message);
-    const blocks = await BlockCache.open({ memoryBytes: cache.memoryBytes, disk: [...cache.disk], blockSize: cache.blockSize, log });
+    const opening = BlockCache.open({ memoryBytes: cache.memoryBytes, disk: [...cache.disk], blockSize: cache.blockSize, log });
+    const [blocks] = await Promise.all([opening, preloadStores(start.config)]);
     host = new EngineHost(port, start, blocks, ownThread);
     return host;
   }
 
   private constructor(port: MessagePort, { config, stats }: HostStart, cache: BlockCache, ownThread: boolean) {
     this.#config = config;
+    this.#budget = new ReadAheadBudget({ limitBytes: memoryLimit(), usedBytes: () => process.memoryUsage.rss() });
     this.#board = new StatsBoard(stats);
     this.#cache = cache;
     this.#rpc = new Rpc(port, this.#refreshed(this.#handlers()), ownThread);
+    this.#io = config.ioThreads > 1 ? new IoPool(config.ioThreads, (...line) => this.log(...line)) : undefined;
     this.#origins = new Origins(config, {
+      ranges: this.#io,
       askCredentials: (ask, signal) => this.#rpc.call("credentials", ask, { signal }) as Promise<S3Credentials>,
       changed: (store, path) => this.#metadata.forget(store, path),
     });
@@ -168,7 +177,7 @@ export class EngineHost {
 
   async #openLoader(request: OpenLoader, context: CallContext): Promise<void> {
     const signal = combinedSignal(context.signal, this.#closing.signal);
-    const opening = EngineLoader.open(request, this.#dataset(request.datasetId), this.#cache, signal);
+    const opening = EngineLoader.open(request, this.#dataset(request.datasetId), { cache: this.#cache, budget: this.#budget }, signal);
     this.#loaders.set(request.loaderId, opening);
     try {
       await opening;
@@ -242,6 +251,7 @@ export class EngineHost {
     await this.#files.close();
     await this.#cache.close();
     await this.#mounts.close();
+    await this.#io?.close();
     this.#refresh();
   }
 }

@@ -7,6 +7,8 @@ import { orderOf } from "../loader/order-facts.js";
 import type { PieceSource } from "../loader/piece.js";
 import type { EngineLoaderStats, OpenLoader, RunControl, RunLoader, RunMessage } from "../loader/protocol.js";
 import { type BatchMaker, Run, type RunSetup } from "../loader/run.js";
+import type { ReadAheadBudget } from "../readahead/budget.js";
+import { fixedDepth, SelfTuningDepth } from "../readahead/depth.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { deferred } from "../util/deferred.js";
 import { type ClosableMaker, openMaker } from "./batch-maker.js";
@@ -19,6 +21,13 @@ interface Tally {
   skipped: number;
 }
 
+/** What all loaders of an engine share. */
+export interface LoaderContext {
+  readonly cache: BlockCache;
+  /** Of the depths that nobody chose. */
+  readonly budget: ReadAheadBudget;
+}
+
 export class EngineLoader {
   readonly #setup: RunSetup;
   readonly #maker: ClosableMaker;
@@ -29,7 +38,12 @@ export class EngineLoader {
   #previous: Promise<void> = Promise.resolve();
 
   /** Starts the decode workers, so that a decoder that cannot be loaded fails here and not in the epoch. */
-  static async open(request: OpenLoader, dataset: EngineDataset, cache: BlockCache, signal: AbortSignal): Promise<EngineLoader> {
+  static async open(
+    request: OpenLoader,
+    dataset: EngineDataset,
+    { cache, budget }: LoaderContext,
+    signal: AbortSignal,
+  ): Promise<EngineLoader> {
     const rows = dataset.rows(request.steps);
     const order = orderOf(dataset.manifest, rows, request.config);
     const tally: Tally = { bytes: { memory: 0, disk: 0, peer: 0, origin: 0 }, originRequests: 0, skipped: 0 };
@@ -48,7 +62,12 @@ export class EngineLoader {
       await maker.close();
       throw abortedError(signal, "Opening the loader");
     }
-    return new EngineLoader({ source, order, config: request.config, maker }, maker, tally);
+    const { readAhead } = request.config;
+    const pace =
+      readAhead === "auto"
+        ? { depth: new SelfTuningDepth(order, budget.totalBytes), budget }
+        : { depth: fixedDepth(readAhead), budget: undefined };
+    return new EngineLoader({ source, order, config: request.config, maker, ...pace }, maker, tally);
   }
 
   private constructor(setup: RunSetup, maker: ClosableMaker, tally: Tally) {
@@ -74,7 +93,7 @@ export class EngineLoader {
       () => stop.abort(),
       (buffers) => this.#maker.recycle(buffers),
     );
-    const run = new Run(this.#setup, { epoch: request.epoch, position: request.position }, request.until, signal);
+    const run = new Run(this.#setup, { epoch: request.epoch, position: request.position }, request.until, signal, () => outlet.stalled);
     try {
       await previous;
       for await (const made of run.batches()) {
@@ -116,6 +135,8 @@ class Outlet {
   readonly #signal: AbortSignal;
   #credit = 0;
   #wake = deferred<void>();
+  #begun = false;
+  #waiting = false;
 
   constructor(port: MessagePort, signal: AbortSignal, stop: () => void, recycle: (buffers: ArrayBuffer[]) => void) {
     this.#port = port;
@@ -123,14 +144,22 @@ class Outlet {
     port.on("message", (message: RunControl) => {
       if (message.t === "recycle") recycle(message.buffers);
       else if (message.t === "stop") stop();
-      else this.#credit += message.count;
-      if (message.t === "credit") this.#wake.resolve();
+      else if (message.t === "waiting") this.#waiting = true;
+      else {
+        this.#credit += message.count;
+        this.#wake.resolve();
+      }
     });
     // A caller that is gone wants nothing any more.
     port.on("close", stop);
     signal.addEventListener("abort", () => this.#wake.resolve(), { once: true });
     // With both ends in one thread, what keeps the process alive is the caller's pending call.
     port.unref();
+  }
+
+  /** The loop waits for a batch. For the first one it must. */
+  get stalled(): boolean {
+    return this.#begun && this.#waiting;
   }
 
   /** False where the run has been stopped meanwhile. */
@@ -141,6 +170,8 @@ class Outlet {
     }
     if (this.#signal.aborted) return false;
     this.#credit--;
+    this.#begun = true;
+    this.#waiting = false;
     try {
       this.#port.postMessage(message, batchBuffers(batch));
     } catch (cause) {

@@ -3,29 +3,48 @@ import type { S3Credentials, S3Options } from "../api.js";
 import { isMillraceError, MillraceError } from "../errors.js";
 import type { EngineConfig, WireS3 } from "../options.js";
 import { newCounters, type StoreCounters, withCounters } from "../storage/count.js";
+import { Hedger, withHedge } from "../storage/hedge.js";
 import { Limiter, type LimiterStats, withLimits } from "../storage/limit.js";
 import { openStore } from "../storage/open-store.js";
+import { Pace } from "../storage/pace.js";
+import { Proxies } from "../storage/proxies.js";
+import type { RangeGetter } from "../storage/range-answer.js";
 import { withRetry } from "../storage/retry.js";
-import type { Store } from "../storage/store.js";
+import { loadSdk } from "../storage/s3-client.js";
+import type { PaceStats, Store } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { importExport } from "./module-loading.js";
 
 /** A credentials function that has not answered by then is taken for failed, milliseconds: a slow STS call takes a few seconds. */
 const CREDENTIALS_WITHIN_MS = 30_000;
+/** Schemes whose built-in stores ask the claim before they write, over a network that has late answers. */
+const HEDGED: ReadonlySet<string> = new Set(["s3", "http", "https"]);
 
 export interface OriginsContext {
   /** Asks the caller's thread. */
   readonly askCredentials: (ask: number, signal: AbortSignal) => Promise<S3Credentials>;
+  /** Sends the ranged GETs. Default: a client for each store. */
+  readonly ranges: RangeGetter | undefined;
   /** The object is not what was known of it. */
   readonly changed: (store: Store, path: string) => void;
 }
+
+/** Loads what the configured origins will need, so that the first dataset need not wait for it: the AWS SDK takes some 150 ms. */
+export async function preloadStores({ s3, mounts }: EngineConfig): Promise<void> {
+  if (s3 !== undefined || mounts.some(({ uri }) => uri.startsWith("s3:"))) await loadSdk();
+}
+
+/** Levels of all origins together. */
+export interface OriginLimits extends LimiterStats, Pick<PaceStats, "concurrency" | "slowDowns"> {}
 
 export class Origins {
   readonly #config: EngineConfig;
   readonly #context: OriginsContext;
   readonly #limiter: Limiter;
+  readonly #paces: Pace[] = [];
   readonly #counters = newCounters();
   readonly #closing = new AbortController();
+  readonly #proxies = new Proxies(process.env);
 
   constructor(config: EngineConfig, context: OriginsContext) {
     this.#config = config;
@@ -39,15 +58,30 @@ export class Origins {
     const own = this.#config.stores[scheme];
     // Imported here first, so that a store written in TypeScript finds a loader in this thread.
     if (own !== undefined) await importExport(own.url, own.export, `stores.${scheme}`);
-    const store = await openStore(`${root}/`, { s3: this.#s3(s3), stores: this.#config.stores });
+    const store = await openStore(`${root}/`, {
+      s3: this.#s3(s3),
+      stores: this.#config.stores,
+      ranges: this.#context.ranges,
+      proxies: this.#proxies,
+    });
     const counters = this.#counters;
+    const counted = withCounters(store, counters);
+    const { hedge } = this.#config.limits;
+    const hedging = hedge > 0 && own === undefined && HEDGED.has(scheme);
+    const hedged = hedging ? withHedge(counted, new Hedger(counters, undefined, hedge)) : counted;
+    const pace = new Pace({ ceiling: this.#config.limits.concurrency });
+    this.#paces.push(pace);
     // Limits inside the retries: a try that waits for its turn again holds no place meanwhile.
-    const whole = withRetry(withLimits(withCounters(store, counters), this.#limiter), {
+    const whole = withRetry(withLimits(hedged, this.#limiter, pace), {
       onRetry: () => {
         counters.retries++;
       },
     });
-    return { ...whole, readInto: (...read) => whole.readInto(...read).catch((error) => this.#readFailed(error, whole, read[0].path)) };
+    return {
+      ...whole,
+      pace: () => pace.stats(),
+      readInto: (...read) => whole.readInto(...read).catch((error) => this.#readFailed(error, whole, read[0].path)),
+    };
   }
 
   /** Nobody is asked for credentials any more, and who has been asked is not waited for. */
@@ -80,8 +114,10 @@ export class Origins {
     return this.#counters;
   }
 
-  get limits(): LimiterStats {
-    return this.#limiter.stats();
+  get limits(): OriginLimits {
+    const sum = (pick: "concurrency" | "slowDowns") => this.#paces.reduce((total, pace) => total + pace.stats()[pick], 0);
+    const concurrency = Math.min(this.#config.limits.concurrency, sum("concurrency"));
+    return { ...this.#limiter.stats(), concurrency, slowDowns: sum("slowDowns") };
   }
 
   #s3(s3: WireS3 | undefined): S3Options | undefined {

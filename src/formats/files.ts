@@ -3,7 +3,7 @@ import type { Fields } from "../api.js";
 import { MillraceError } from "../errors.js";
 import { formatBytes } from "../util/byte-size.js";
 import { compareUtf8 } from "../util/utf8-order.js";
-import type { RawSample, RecordContext, RecordFormat, RecordIndex, ShardReader } from "./format.js";
+import type { RawRecord, RawSample, RecordFormat, RecordIndex, ShardReader } from "./format.js";
 import { folderName, isData } from "./names.js";
 
 /** The names of the folders that hold the objects, in label order: sorted by their UTF-8 bytes. */
@@ -34,17 +34,16 @@ async function indexFile(reader: ShardReader): Promise<RecordIndex> {
   return { begins: Float64Array.of(0), ends: Float64Array.of(reader.size), keys: [reader.path] };
 }
 
-function fileFields(bytes: Uint8Array, wanted: ReadonlySet<string> | undefined, context: RecordContext): RawSample {
-  const sample: RawSample = {};
-  if (wanted === undefined || wanted.has("bytes")) sample.bytes = bytes;
-  if (wanted === undefined || wanted.has("label")) sample.label = label(context);
+function fileFields(record: RawRecord, wanted: ReadonlySet<string> | undefined, sample: RawSample = {}): RawSample {
+  if (wanted === undefined || wanted.has("bytes")) sample.bytes = record.bytes.subarray(record.begin, record.end);
+  if (wanted === undefined || wanted.has("label")) sample.label = label(record);
   return sample;
 }
 
 /** Label by class name, for each list of classes in use. */
 const labels = new WeakMap<readonly string[], ReadonlyMap<string, number>>();
 
-function label({ shardPath, classes = [] }: RecordContext): number {
+function label({ shardPath, classes = [] }: RawRecord): number {
   let known = labels.get(classes);
   if (known === undefined) {
     known = new Map(classes.map((name, i) => [name, i]));

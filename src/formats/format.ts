@@ -44,12 +44,17 @@ export type RawValue =
   | Int32Array
   | readonly Uint8Array[]
   | object;
-/** Fields of one sample by name. */
-export type RawSample = Record<string, RawValue>;
+/** Fields of one sample by name; one that is undefined is missing. */
+export type RawSample = Record<string, RawValue | undefined>;
 
-/** What a format needs beside the bytes to name a record's fields. */
-export interface RecordContext {
-  /** Path of the shard, for formats whose fields depend on it (files: the class). */
+/** One record where it lies, and what a format needs beside its bytes. It may be moved to another record after the call it is given to. */
+export interface RawRecord {
+  /** Memory that holds the record, and others around it. */
+  readonly bytes: Uint8Array;
+  readonly begin: number;
+  /** Exclusive. */
+  readonly end: number;
+  /** Path of the shard, for messages and for formats whose fields depend on it (files: the class). Made when asked for. */
   readonly shardPath: string;
   readonly classes: readonly string[] | undefined;
 }
@@ -65,10 +70,11 @@ export interface RecordFormat {
   compressed(path: string): boolean;
   index(reader: ShardReader): Promise<RecordIndex>;
   /**
-   * The wanted fields of one record. Values may be views into `bytes`, which is only valid during the call to the consumer.
-   * `wanted` is undefined for "all". A field the record lacks is left out. Throws MILLRACE_CORRUPT, MILLRACE_FORMAT.
+   * The wanted fields of one record, filled into `sample`, whose fields must be undefined; a new one by default. Bytes are views of the
+   * record's memory; other arrays may be filled anew by the next call with the same `wanted`, which is undefined for "all". A field the
+   * record lacks is left as it is. Throws MILLRACE_CORRUPT, MILLRACE_FORMAT.
    */
-  fields(bytes: Uint8Array, wanted: ReadonlySet<string> | undefined, context: RecordContext): RawSample;
+  fields(record: RawRecord, wanted: ReadonlySet<string> | undefined, sample?: RawSample): RawSample;
   /** The fields to declare when the caller declares none, from the dataset's first record. */
-  defaultFields(firstRecord: Uint8Array, context: RecordContext): Fields;
+  defaultFields(firstRecord: RawRecord): Fields;
 }

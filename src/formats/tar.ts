@@ -20,14 +20,14 @@ export interface TarMember {
 }
 
 /**
- * The member whose first header is at `at`. "end" at the zero block that ends an archive.
+ * The member whose first header is at `at`, in bytes up to `end`. "end" at the zero block that ends an archive.
  * A number: so many bytes from `at` are needed to say. Throws TarError.
  */
-export function readMember(bytes: Uint8Array, at: number): TarMember | "end" | number {
+export function readMember(bytes: Uint8Array, at: number, end: number = bytes.length): TarMember | "end" | number {
   let name: string | undefined;
   let size: number | undefined;
   for (let position = at; ; ) {
-    if (position + TAR_BLOCK > bytes.length) return position - at + TAR_BLOCK;
+    if (position + TAR_BLOCK > end) return position - at + TAR_BLOCK;
     const header = readHeader(bytes, position);
     if (header === undefined) return endOfArchive(position === at);
     const dataBegin = position + TAR_BLOCK;
@@ -43,7 +43,7 @@ export function readMember(bytes: Uint8Array, at: number): TarMember | "end" | n
     }
     const dataEnd = dataBegin + header.size;
     if (dataEnd - at > MAX_EXTENSION_BYTES) throw new TarError(`extended headers of ${dataEnd - at} bytes`);
-    if (dataEnd > bytes.length) return dataEnd - at;
+    if (dataEnd > end) return dataEnd - at;
     if (header.type === "L") name = text(bytes, dataBegin, dataEnd);
     else if (header.type !== "K") {
       const pax = readPax(bytes, dataBegin, dataEnd);
@@ -76,7 +76,8 @@ interface TarHeader {
 /** Undefined for a block of zeros. */
 function readHeader(bytes: Uint8Array, at: number): TarHeader | undefined {
   let sum = 0;
-  for (let i = at; i < at + TAR_BLOCK; i++) sum += bytes[i]!;
+  // Four at a time: half the time, and a header's checksum is the most of what a small member costs.
+  for (let i = at; i < at + TAR_BLOCK; i += 4) sum += bytes[i]! + bytes[i + 1]! + bytes[i + 2]! + bytes[i + 3]!;
   if (sum === 0) return undefined;
   // The checksum counts its own eight bytes as spaces.
   let expected = sum + 8 * 0x20;

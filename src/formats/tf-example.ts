@@ -6,6 +6,7 @@
  * Where a field that may occur once occurs twice, the last one holds. Feature lists of a SequenceExample are passed over.
  */
 import type { RawSample, RawValue } from "./format.js";
+import { NumberMemory } from "./number-memory.js";
 import { setField } from "./raw-sample.js";
 import { readBytesList, readFloats, readInt64s } from "./tf-lists.js";
 import { DELIMITED, isField1, WireReader } from "./wire.js";
@@ -19,26 +20,26 @@ const FIELD_2_DELIMITED = 16 + DELIMITED;
 export type FeatureKind = "bytes" | "float" | "int64";
 const KINDS: readonly (FeatureKind | undefined)[] = [undefined, "bytes", "float", "int64"];
 
-interface WantedName {
+interface WantedFeature {
   readonly name: string;
   readonly utf8: Uint8Array;
+  readonly memory: NumberMemory;
 }
 /** The wanted names as bytes: features that nobody wants are passed over without making a string of their name. */
-const wantedNames = new WeakMap<ReadonlySet<string>, readonly WantedName[]>();
+const wantedFeatures = new WeakMap<ReadonlySet<string>, readonly WantedFeature[]>();
 
 /**
- * The wanted features by name (undefined: all): bytes lists as a view of the one value or a list of views, float lists as
- * Float32Array, int64 lists as BigInt64Array. Features without a list are left out. Throws WireError for bytes that are no Example.
+ * Fills in the wanted features by name (undefined: all): bytes lists as a view of the one value or a list of views, float lists as
+ * Float32Array, int64 lists as BigInt64Array, whose memory the next call with the same `wanted` fills anew. Features without a list are
+ * left as they are. Throws WireError for bytes that are no Example.
  */
-export function decodeExample(bytes: Uint8Array, wanted: ReadonlySet<string> | undefined): RawSample {
-  const sample: RawSample = {};
-  const names = wanted && namesOf(wanted);
-  eachFeature(new WireReader(bytes), names, addValue, sample);
+export function decodeExample(bytes: Uint8Array, wanted: ReadonlySet<string> | undefined, sample: RawSample = {}): RawSample {
+  eachFeature(new WireReader(bytes), wanted && featuresOf(wanted), addValue, sample);
   return sample;
 }
 
-function addValue(reader: WireReader, name: string, sample: RawSample): void {
-  const value = readFeature(reader);
+function addValue(reader: WireReader, name: string, memory: NumberMemory, sample: RawSample): void {
+  const value = readFeature(reader, memory);
   if (value !== undefined) setField(sample, name, value);
 }
 
@@ -49,7 +50,7 @@ export function exampleKinds(bytes: Uint8Array): Map<string, FeatureKind> {
   return kinds;
 }
 
-function addKind(reader: WireReader, name: string, kinds: Map<string, FeatureKind>): void {
+function addKind(reader: WireReader, name: string, _: NumberMemory, kinds: Map<string, FeatureKind>): void {
   let kind: FeatureKind | undefined;
   while (reader.position < reader.end) {
     const tag = reader.varint32();
@@ -60,10 +61,10 @@ function addKind(reader: WireReader, name: string, kinds: Map<string, FeatureKin
 }
 
 /** Is called with the reader bounded to a Feature message. Not a closure: none is made for a sample. */
-type Visit<T> = (reader: WireReader, name: string, into: T) => void;
+type Visit<T> = (reader: WireReader, name: string, memory: NumberMemory, into: T) => void;
 
 /** Visits each feature whose name is wanted. */
-function eachFeature<T>(reader: WireReader, names: readonly WantedName[] | undefined, visit: Visit<T>, into: T): void {
+function eachFeature<T>(reader: WireReader, wanted: readonly WantedFeature[] | undefined, visit: Visit<T>, into: T): void {
   const exampleEnd = reader.end;
   while (reader.position < exampleEnd) {
     if (!isField1(reader)) continue;
@@ -73,7 +74,7 @@ function eachFeature<T>(reader: WireReader, names: readonly WantedName[] | undef
       if (!isField1(reader)) continue;
       const entryEnd = reader.delimited();
       reader.end = entryEnd;
-      readEntry(reader, names, visit, into);
+      readEntry(reader, wanted, visit, into);
       reader.position = entryEnd;
       reader.end = featuresEnd;
     }
@@ -82,7 +83,7 @@ function eachFeature<T>(reader: WireReader, names: readonly WantedName[] | undef
 }
 
 /** A map entry: key = 1, value = 2, in any order. */
-function readEntry<T>(reader: WireReader, names: readonly WantedName[] | undefined, visit: Visit<T>, into: T): void {
+function readEntry<T>(reader: WireReader, wanted: readonly WantedFeature[] | undefined, visit: Visit<T>, into: T): void {
   const { end } = reader;
   let keyBegin = 0;
   let keyEnd = 0;
@@ -102,14 +103,14 @@ function readEntry<T>(reader: WireReader, names: readonly WantedName[] | undefin
       reader.position = fieldEnd;
     } else reader.skip(tag % 8);
   }
-  const name = names === undefined ? utf8(reader.bytes, keyBegin, keyEnd) : find(names, reader.bytes, keyBegin, keyEnd);
-  if (name === undefined) return;
+  const feature = wanted === undefined ? undefined : find(wanted, reader.bytes, keyBegin, keyEnd);
+  if (wanted !== undefined && feature === undefined) return;
   reader.position = begin;
   reader.end = valueEnd;
-  visit(reader, name, into);
+  visit(reader, feature?.name ?? utf8(reader.bytes, keyBegin, keyEnd), feature?.memory ?? new NumberMemory(), into);
 }
 
-function readFeature(reader: WireReader): RawValue | undefined {
+function readFeature(reader: WireReader, memory: NumberMemory): RawValue | undefined {
   const { end } = reader;
   let value: RawValue | undefined;
   while (reader.position < end) {
@@ -121,27 +122,28 @@ function readFeature(reader: WireReader): RawValue | undefined {
     }
     const listEnd = reader.delimited();
     reader.end = listEnd;
-    value = kind === BYTES_LIST ? readBytesList(reader) : kind === FLOAT_LIST ? readFloats(reader) : readInt64s(reader);
+    value = kind === BYTES_LIST ? readBytesList(reader) : kind === FLOAT_LIST ? readFloats(reader, memory) : readInt64s(reader, memory);
     reader.position = listEnd;
     reader.end = end;
   }
   return value;
 }
 
-function namesOf(wanted: ReadonlySet<string>): readonly WantedName[] {
-  let names = wantedNames.get(wanted);
-  if (names === undefined) {
-    names = [...wanted].map((name) => ({ name, utf8: Buffer.from(name) }));
-    wantedNames.set(wanted, names);
+function featuresOf(wanted: ReadonlySet<string>): readonly WantedFeature[] {
+  let features = wantedFeatures.get(wanted);
+  if (features === undefined) {
+    features = [...wanted].map((name) => ({ name, utf8: Buffer.from(name), memory: new NumberMemory() }));
+    wantedFeatures.set(wanted, features);
   }
-  return names;
+  return features;
 }
 
-function find(names: readonly WantedName[], bytes: Uint8Array, begin: number, end: number): string | undefined {
-  next: for (const { name, utf8: expected } of names) {
+function find(wanted: readonly WantedFeature[], bytes: Uint8Array, begin: number, end: number): WantedFeature | undefined {
+  next: for (const feature of wanted) {
+    const expected = feature.utf8;
     if (expected.length !== end - begin) continue;
     for (let i = 0; i < expected.length; i++) if (expected[i] !== bytes[begin + i]) continue next;
-    return name;
+    return feature;
   }
   return undefined;
 }

@@ -1,6 +1,7 @@
-/** The lists of a tf.train.Feature: bytes, floats and int64s, numbers packed or not. The reader is bounded to the list message. */
+/** The lists of a tf.train.Feature: bytes, floats and int64s, numbers packed or not. The reader is bounded to the list message. Numbers lie in the memory given. */
 
-import { copyBytes } from "../util/copy-bytes.js";
+import { copyRange } from "../util/copy-bytes.js";
+import type { NumberMemory } from "./number-memory.js";
 import { DELIMITED, FIXED32, isField1, VARINT, WireError, type WireReader } from "./wire.js";
 
 const FIELD_1_DELIMITED = 8 + DELIMITED;
@@ -23,24 +24,23 @@ export function readBytesList(reader: WireReader): Uint8Array | readonly Uint8Ar
   return all ?? first ?? [];
 }
 
-export function readFloats(reader: WireReader): Float32Array {
+export function readFloats(reader: WireReader, memory: NumberMemory): Float32Array {
   const { bytes, position: begin } = reader;
   let count = 0;
   while (reader.position < reader.end) count += packedRun(reader, FIELD_1_FIXED32) / 4;
   if (!Number.isInteger(count)) throw new WireError("a float list is cut short");
-  const values = new Float32Array(count);
-  const target = new Uint8Array(values.buffer);
+  const values = memory.floats(count);
   reader.position = begin;
   let filled = 0;
   while (reader.position < reader.end) {
     const run = packedRun(reader, FIELD_1_FIXED32);
-    copyBytes(target, filled, bytes.subarray(reader.position - run, reader.position));
+    copyRange(memory.bytes, filled, bytes, reader.position - run, reader.position);
     filled += run;
   }
   return values;
 }
 
-export function readInt64s(reader: WireReader): BigInt64Array {
+export function readInt64s(reader: WireReader, memory: NumberMemory): BigInt64Array {
   const { bytes, position: begin } = reader;
   let count = 0;
   while (reader.position < reader.end) {
@@ -48,13 +48,12 @@ export function readInt64s(reader: WireReader): BigInt64Array {
     // A varint ends at its first byte below 0x80.
     for (let i = reader.position - run; i < reader.position; i++) if (bytes[i]! < 0x80) count++;
   }
-  const values = new BigInt64Array(count);
-  const halves = new Int32Array(values.buffer);
+  const values = memory.int64s(count);
   reader.position = begin;
   let filled = 0;
   while (reader.position < reader.end) {
     const run = packedRun(reader, FIELD_1_VARINT);
-    filled = fillVarints(bytes, reader.position - run, reader.position, halves, filled);
+    filled = fillVarints(bytes, reader.position - run, reader.position, memory.halves, filled);
   }
   return values;
 }

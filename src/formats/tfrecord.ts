@@ -6,7 +6,7 @@ import { crc32c } from "@node-rs/crc32";
 import type { Fields } from "../api.js";
 import { MillraceError } from "../errors.js";
 import { formatBytes } from "../util/byte-size.js";
-import type { RawSample, RecordContext, RecordFormat, RecordIndex, ShardReader } from "./format.js";
+import type { RawRecord, RawSample, RecordFormat, RecordIndex, ShardReader } from "./format.js";
 import { indexInflated, isGzip, mayBeZlib } from "./inflate.js";
 import { crc32cOf8 } from "./length-crc.js";
 import { corruptRecord, damageOf } from "./record-error.js";
@@ -17,8 +17,9 @@ import { WireError } from "./wire.js";
 
 /** u64 length and u32 checksum. */
 const HEADER_BYTES = 12;
-/** Header and the checksum after the data. */
-const FRAME_BYTES = 16;
+/** After the data. */
+const CHECKSUM_BYTES = 4;
+const FRAME_BYTES = HEADER_BYTES + CHECKSUM_BYTES;
 const RECORD_ONLY: Fields = { record: "bytes" };
 
 export const tfrecord: RecordFormat = {
@@ -90,36 +91,36 @@ function masked(crc: number): number {
 }
 
 /** The data of one record, its checksum verified. */
-function payloadOf(bytes: Uint8Array, { shardPath }: RecordContext): Uint8Array {
-  const end = bytes.length - 4;
-  if (bytes.length < FRAME_BYTES || dataLength(bytes, 0) !== bytes.length - FRAME_BYTES)
+function payloadOf(record: RawRecord): Uint8Array {
+  const { bytes, begin, end } = record;
+  if (end - begin < FRAME_BYTES || dataLength(bytes, begin) !== end - begin - FRAME_BYTES)
     throw new MillraceError(
       "MILLRACE_CORRUPT",
-      `${shardPath}: no record has these bounds; the shard is damaged, or its record index is of another version: rebuild or remove it`,
+      `${record.shardPath}: no record has these bounds; the shard is damaged, or its record index is of another version: rebuild or remove it`,
     );
-  const payload = bytes.subarray(HEADER_BYTES, end);
-  if (masked(crc32c(payload)) !== u32(bytes, end))
+  // The checksum wants a view of its own: the only object made for a record.
+  const payload = bytes.subarray(begin + HEADER_BYTES, end - CHECKSUM_BYTES);
+  if (masked(crc32c(payload)) !== u32(bytes, end - CHECKSUM_BYTES))
     throw new MillraceError(
       "MILLRACE_CORRUPT",
-      `${shardPath}: data checksum of a record does not match; the shard is damaged: write it again, or skip its bad records with onError: "skip"`,
+      `${record.shardPath}: data checksum of a record does not match; the shard is damaged: write it again, or skip its bad records with onError: "skip"`,
     );
   return payload;
 }
 
-function tfrecordFields(bytes: Uint8Array, wanted: ReadonlySet<string> | undefined, context: RecordContext): RawSample {
-  const payload = payloadOf(bytes, context);
-  const record = wanted?.has("record") ?? false;
-  if (record && wanted!.size === 1) return { record: payload };
+function tfrecordFields(record: RawRecord, wanted: ReadonlySet<string> | undefined, sample: RawSample = {}): RawSample {
+  const payload = payloadOf(record);
+  const whole = wanted?.has("record") ?? false;
   try {
-    const sample = decodeExample(payload, wanted);
-    if (record || (wanted === undefined && Object.keys(sample).length === 0)) sample.record = payload;
+    if (!whole || wanted!.size > 1) decodeExample(payload, wanted, sample);
+    if (whole || (wanted === undefined && Object.keys(sample).length === 0)) sample.record = payload;
     return sample;
   } catch (cause) {
     if (!(cause instanceof WireError)) throw cause;
     if (wanted === undefined) return { record: payload };
     throw new MillraceError(
       "MILLRACE_FORMAT",
-      `${context.shardPath}: a record is no tf.train.Example (${cause.message}), so it has no field ${JSON.stringify([...wanted][0])}; declare fields: { record: "bytes" } to have its bytes`,
+      `${record.shardPath}: a record is no tf.train.Example (${cause.message}), so it has no field ${JSON.stringify([...wanted][0])}; declare fields: { record: "bytes" } to have its bytes`,
       { cause },
     );
   }
@@ -131,9 +132,9 @@ const KIND_FIELDS: Readonly<Record<FeatureKind, Fields[string]>> = {
   int64: { dtype: "int64", shape: [null] },
 };
 
-function defaultFields(firstRecord: Uint8Array, context: RecordContext): Fields {
+function defaultFields(firstRecord: RawRecord): Fields {
   try {
-    const kinds = exampleKinds(payloadOf(firstRecord, context));
+    const kinds = exampleKinds(payloadOf(firstRecord));
     return kinds.size === 0 ? RECORD_ONLY : Object.fromEntries([...kinds].map(([name, kind]) => [name, KIND_FIELDS[kind]]));
   } catch (error) {
     if (error instanceof WireError) return RECORD_ONLY;

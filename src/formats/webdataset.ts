@@ -6,9 +6,9 @@
 import type { Fields } from "../api.js";
 import { MillraceError } from "../errors.js";
 import { formatBytes } from "../util/byte-size.js";
-import type { RawSample, RecordContext, RecordFormat, RecordIndex, ShardReader } from "./format.js";
+import type { RawRecord, RawSample, RecordFormat, RecordIndex, ShardReader } from "./format.js";
 import { indexInflated, isGzip } from "./inflate.js";
-import { setField } from "./raw-sample.js";
+import { hasField, setField } from "./raw-sample.js";
 import { corruptRecord, damageOf } from "./record-error.js";
 import { SCAN_SIZES, type ScanSizes, ScanWindow } from "./scan-window.js";
 import { parseWebdatasetIndex, sidecarOr } from "./sidecar.js";
@@ -21,8 +21,7 @@ export const webdataset: RecordFormat = {
   compressed: (path) => /gz$/i.test(path),
   index: indexTar,
   fields: tarFields,
-  defaultFields: (firstRecord, context): Fields =>
-    Object.fromEntries(Object.keys(tarFields(firstRecord, undefined, context)).map((name) => [name, "bytes"])),
+  defaultFields: (firstRecord): Fields => Object.fromEntries(Object.keys(tarFields(firstRecord, undefined)).map((name) => [name, "bytes"])),
 };
 
 async function indexTar(reader: ShardReader): Promise<RecordIndex> {
@@ -126,37 +125,38 @@ function repeatedField(name: string, key: string, field: string): MillraceError 
   );
 }
 
-function tarFields(bytes: Uint8Array, wanted: ReadonlySet<string> | undefined, context: RecordContext): RawSample {
-  const sample: RawSample = {};
+function tarFields(record: RawRecord, wanted: ReadonlySet<string> | undefined, sample: RawSample = {}): RawSample {
+  const { bytes, end } = record;
   let key: string | undefined;
-  for (let at = 0; at < bytes.length; ) {
-    const member = memberOf(bytes, at, context);
+  for (let at = record.begin; at < end; ) {
+    const member = memberOf(record, at);
     const begin = at + member.headerBytes;
     at = begin + paddedSize(member.size);
     const name = member.regular ? splitName(member.name) : undefined;
     if (name === undefined) continue;
     key ??= name.key;
     if (name.key !== key)
-      throw badRecord(context, `it holds members of two samples, ${JSON.stringify(key)} and ${JSON.stringify(name.key)}`);
+      throw badRecord(record, `it holds members of two samples, ${JSON.stringify(key)} and ${JSON.stringify(name.key)}`);
     if (wanted !== undefined && !wanted.has(name.field)) continue;
-    if (Object.hasOwn(sample, name.field)) throw repeatedField(context.shardPath, key, name.field);
+    if (hasField(sample, name.field)) throw repeatedField(record.shardPath, key, name.field);
     setField(sample, name.field, bytes.subarray(begin, begin + member.size));
   }
   return sample;
 }
 
-function memberOf(bytes: Uint8Array, at: number, context: RecordContext): TarMember {
+function memberOf(record: RawRecord, at: number): TarMember {
+  const { bytes, end } = record;
   try {
-    const member = readMember(bytes, at);
-    if (typeof member === "object" && at + member.headerBytes + member.size <= bytes.length) return member;
+    const member = readMember(bytes, at, end);
+    if (typeof member === "object" && at + member.headerBytes + member.size <= end) return member;
   } catch (cause) {
     if (!(cause instanceof TarError)) throw cause;
-    throw badRecord(context, cause.message);
+    throw badRecord(record, cause.message);
   }
-  throw badRecord(context, "it is cut short");
+  throw badRecord(record, "it is cut short");
 }
 
-function badRecord({ shardPath }: RecordContext, problem: string): MillraceError {
+function badRecord({ shardPath }: RawRecord, problem: string): MillraceError {
   return new MillraceError(
     "MILLRACE_CORRUPT",
     `${shardPath}: a sample cannot be read: ${problem}; the shard is damaged, or its record index is of another version: rebuild or remove it`,

@@ -4,8 +4,10 @@
  */
 import type { Decoder, Fields } from "../api.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
-import type { RawSample, RecordContext, RecordFormat } from "../formats/format.js";
+import type { RawSample, RecordFormat } from "../formats/format.js";
+import { fieldNames, setField } from "../formats/raw-sample.js";
 import { BatchMemory } from "./batch-memory.js";
+import { type BatchRows, RowCursor } from "./batch-rows.js";
 import { columnBuilder } from "./columns.js";
 import { sampleValue } from "./field-value.js";
 import { type FieldPlan, fieldPlans, missing } from "./fit.js";
@@ -13,16 +15,6 @@ import { DecodeContext } from "./sample-context.js";
 import { isSampleFailure, sampleError } from "./sample-error.js";
 import { isPromise, settled } from "./settled.js";
 import { type ColumnBuilder, columnBuffers, type WireColumn } from "./wire-column.js";
-
-/** One record of a batch. */
-export interface BatchRow {
-  /** The record, unchanged until the batch is assembled. */
-  readonly bytes: Uint8Array;
-  readonly key: string;
-  /** The sample's number in the dataset that made the loader. */
-  readonly index: number;
-  readonly shardPath: string;
-}
 
 /** A decoder and what it is run with. */
 export interface DecodeSpec {
@@ -43,11 +35,13 @@ export interface AssembleSpec {
   readonly root: string;
   readonly onError: "throw" | "skip";
   readonly decode: DecodeSpec | undefined;
+  /** True where the loop gives the memory of batches back. */
+  readonly recycle: boolean;
 }
 
 export interface BatchInput {
   /** Real rows, then those that pad. */
-  readonly rows: readonly BatchRow[];
+  readonly rows: BatchRows;
   /** How many rows at the end only pad. */
   readonly padding: number;
   readonly epoch: number;
@@ -80,6 +74,12 @@ export interface AssembledBatch {
   readonly skipped: readonly SkippedSample[];
 }
 
+/** Frames and other fields take a share of a record that differs a little from batch to batch. */
+const SHARE_MARGIN = 1 + 1 / 32;
+
+/** Of a first batch it is only known that a column holds no more than its records do, and they may be large beside it. */
+const MOST_GUESSED = 256 * 2 ** 20;
+
 /** The batch's memory: the transfer list that it must be posted with (32 MiB cost 117 ms without). */
 export function batchBuffers(batch: AssembledBatch): ArrayBuffer[] {
   return [batch.indices.buffer as ArrayBuffer, ...Object.values(batch.columns).flatMap(columnBuffers)];
@@ -88,15 +88,18 @@ export function batchBuffers(batch: AssembledBatch): ArrayBuffer[] {
 /** Assembles the batches of one loader. Several may be in the making at once. */
 export class Assembler {
   /** Buffers that the loop has given back go in here. */
-  readonly memory: BatchMemory = new BatchMemory();
+  readonly memory: BatchMemory;
   readonly #spec: AssembleSpec;
   readonly #input: readonly FieldPlan[];
   readonly #output: readonly FieldPlan[];
   readonly #wanted: ReadonlySet<string>;
+  /** Of each column of bytes, its bytes by those of the records, as the last batch had them: how much memory the next one will take. */
+  readonly #shares: (number | undefined)[] = [];
 
   /** Throws MILLRACE_CONFIG for fields that cannot be. */
   constructor(spec: AssembleSpec) {
     this.#spec = spec;
+    this.memory = new BatchMemory(spec.recycle);
     this.#input = fieldPlans(spec.fields);
     this.#output = spec.decode === undefined ? this.#input : fieldPlans(spec.decode.decoder.output, "decode: output");
     this.#wanted = new Set(Object.keys(spec.fields));
@@ -109,33 +112,50 @@ export class Assembler {
   async assemble(input: BatchInput): Promise<AssembledBatch> {
     const { rows, signal } = input;
     throwIfAborted(signal, "Assembling a batch");
+    const recordBytes = rows.byteLength;
     const source = this.#spec.decode === undefined ? "record" : "decoder";
     const work = new BatchWork(
-      this.#output.map((plan) => columnBuilder(plan, rows.length, source, this.memory)),
+      this.#output.map((plan, i) => columnBuilder(plan, rows.count, source, this.memory, this.#expectedBytes(i, recordBytes))),
       input,
     );
-    const context: { -readonly [K in keyof RecordContext]: RecordContext[K] } = { shardPath: "", classes: this.#spec.classes };
-    for (let row = 0; row < rows.length; row++) {
+    // Both are filled anew for each row: without a decoder nothing is made for one but views of its bytes.
+    const record = new RowCursor(rows, this.#spec.classes);
+    const sample: RawSample = {};
+    for (let row = 0; row < rows.count; row++) {
       if (input.without?.has(row)) continue;
       input.onRow?.(row);
       throwIfAborted(signal, "Assembling a batch");
+      record.row = row;
+      for (const { name } of this.#input) setField(sample, name, undefined);
       try {
-        context.shardPath = rows[row]!.shardPath;
-        const raw = this.#spec.format.fields(rows[row]!.bytes, this.#wanted, context);
-        if (this.#spec.decode === undefined) work.push(this.#output, raw, row);
-        else await this.#decode(this.#spec.decode, work, raw, row);
+        const raw = this.#spec.format.fields(record, this.#wanted, sample);
+        if (this.#spec.decode === undefined) work.push(this.#output, raw, record);
+        else await this.#decode(this.#spec.decode, work, raw, record);
       } catch (error) {
-        const failure = sampleError(error, rows[row]!, this.#spec.root);
+        const failure = sampleError(error, record, this.#spec.root);
         if (this.#spec.onError !== "skip" || !isSampleFailure(failure)) throw failure;
-        work.skip(row, failure);
+        work.skip(record, failure);
       }
     }
-    return work.finish(this.#output);
+    const batch = work.finish(this.#output);
+    if (recordBytes > 0) this.#learn(batch, recordBytes);
+    return batch;
   }
 
-  async #decode(decode: DecodeSpec, work: BatchWork, raw: RawSample, row: number): Promise<void> {
-    const { key, index } = work.input.rows[row]!;
-    const context = new DecodeContext(key, index, work.input.epoch, decode.seed, decode.args);
+  #expectedBytes(column: number, recordBytes: number): number {
+    const share = this.#shares[column];
+    return share === undefined ? Math.min(recordBytes, MOST_GUESSED) : Math.ceil(recordBytes * share);
+  }
+
+  #learn({ columns }: AssembledBatch, recordBytes: number): void {
+    for (let i = 0; i < this.#output.length; i++) {
+      const column = columns[this.#output[i]!.name]!;
+      if (column.kind === "bytes") this.#shares[i] = (column.values.length / recordBytes) * SHARE_MARGIN;
+    }
+  }
+
+  async #decode(decode: DecodeSpec, work: BatchWork, raw: RawSample, record: RowCursor): Promise<void> {
+    const context = new DecodeContext(record.key, record.index, work.input.epoch, decode.seed, decode.args);
     const sample = this.#sample(raw);
     let result: unknown;
     try {
@@ -154,7 +174,7 @@ export class Assembler {
         `the decoder returned ${result === null ? "null" : typeof result}, not an object of its output fields`,
       );
     try {
-      work.push(this.#output, result as RawSample, row);
+      work.push(this.#output, result as RawSample, record);
     } catch (cause) {
       throw new MillraceError("MILLRACE_DECODE", `the decoder's result does not fit its output: ${(cause as Error).message}`, { cause });
     }
@@ -165,7 +185,7 @@ export class Assembler {
     const sample: Record<string, unknown> = {};
     for (const plan of this.#input) {
       const value = raw[plan.name];
-      if (value === undefined && !plan.optional) throw missing(plan, Object.keys(raw));
+      if (value === undefined && !plan.optional) throw missing(plan, fieldNames(raw));
       sample[plan.name] = sampleValue(plan, value);
     }
     return sample;
@@ -184,23 +204,22 @@ class BatchWork {
   constructor(builders: readonly ColumnBuilder[], input: BatchInput) {
     this.#builders = builders;
     this.input = input;
-    this.#indices = new Float64Array(input.rows.length);
+    this.#indices = new Float64Array(input.rows.count);
   }
 
-  push(plans: readonly FieldPlan[], sample: RawSample, row: number): void {
+  push(plans: readonly FieldPlan[], sample: RawSample, { row, index }: RowCursor): void {
     try {
       for (let i = 0; i < plans.length; i++) this.#builders[i]!.push(sample[plans[i]!.name], sample);
     } catch (error) {
       for (const builder of this.#builders) builder.truncate(this.#rows);
       throw error;
     }
-    this.#indices[this.#rows++] = this.input.rows[row]!.index;
+    this.#indices[this.#rows++] = index;
     if (this.#pads(row)) this.#padding++;
   }
 
   /** A row that pads is counted where it is a row of its own. */
-  skip(row: number, { code, message }: MillraceError): void {
-    const { key, index } = this.input.rows[row]!;
+  skip({ row, key, index }: RowCursor, { code, message }: MillraceError): void {
     if (!this.#pads(row)) this.#skipped.push({ key, index, code, message });
   }
 
@@ -217,6 +236,6 @@ class BatchWork {
   }
 
   #pads(row: number): boolean {
-    return row >= this.input.rows.length - this.input.padding;
+    return row >= this.input.rows.count - this.input.padding;
   }
 }

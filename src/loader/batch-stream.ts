@@ -55,6 +55,8 @@ export class BatchStream {
   async next(signal: AbortSignal | undefined): Promise<BatchMessage | undefined> {
     // The signal may have fired while the caller waited for something else.
     if (signal?.aborted) this.stop(abortedError(signal, "Iteration"));
+    // A step that blocked this thread leaves batches in the port: they need not wait for a turn of the event loop.
+    if (this.#queue.length === 0) this.#drain();
     while (this.#queue.length === 0 && !this.#over) await this.#wait(signal);
     const message = this.#queue.shift();
     if (message === undefined) {
@@ -86,6 +88,7 @@ export class BatchStream {
 
   async #wait(signal: AbortSignal | undefined): Promise<void> {
     this.#waiting = deferred();
+    this.#control({ t: "waiting" });
     const abort = () => this.stop(abortedError(signal!, "Iteration"));
     signal?.addEventListener("abort", abort, { once: true });
     const release = this.#engine.hold();
@@ -104,10 +107,14 @@ export class BatchStream {
 
   /** Batches that were sent before the failure are there: it came by another way. */
   #fail(error: unknown): void {
-    for (let sent = receiveMessageOnPort(this.#port); sent !== undefined; sent = receiveMessageOnPort(this.#port))
-      this.#receive(sent.message);
+    this.#drain();
     this.#failure ??= error;
     this.#port.close();
+  }
+
+  #drain(): void {
+    for (let sent = receiveMessageOnPort(this.#port); sent !== undefined; sent = receiveMessageOnPort(this.#port))
+      this.#receive(sent.message);
   }
 
   #control(message: RunControl): void {

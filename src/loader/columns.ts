@@ -1,18 +1,24 @@
 /**
  * Builds the columns of one batch, row by row. Bytes go once from the record to the memory that the caller gets:
- * columns of known size are written as rows come, the others keep views until their size is known.
+ * columns of known size, and those of bytes, are written as rows come; ragged and padded ones keep views until their size is known.
  */
-import type { TypedArrays } from "../api.js";
+import { fieldNames } from "../formats/raw-sample.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import { type BatchMemory, newArray } from "./batch-memory.js";
-import type { AnyArray } from "./elements.js";
+import { type ElementMemory, elementMemory } from "./elements.js";
 import { bytesOf, checkCount, copyElements, countOf, elementsOf, textOrJson, type ValueSource } from "./field-value.js";
 import { type FieldPlan, missing } from "./fit.js";
 import { PaddedBuilder, RaggedBuilder } from "./open-columns.js";
 import type { ColumnBuilder, WireColumn } from "./wire-column.js";
 
-/** A builder for at most `rows` rows. Values from a record must stay as they are until `finish`. */
-export function columnBuilder(plan: FieldPlan, rows: number, source: ValueSource, memory: BatchMemory): ColumnBuilder {
+/** A builder for at most `rows` rows. Bytes from a record must stay as they are until `finish`. `expectedBytes`: of a column of bytes, as far as known. */
+export function columnBuilder(
+  plan: FieldPlan,
+  rows: number,
+  source: ValueSource,
+  memory: BatchMemory,
+  expectedBytes: number,
+): ColumnBuilder {
   switch (plan.kind) {
     case "tensor":
       return new TensorBuilder(plan, rows, source, memory);
@@ -21,7 +27,7 @@ export function columnBuilder(plan: FieldPlan, rows: number, source: ValueSource
     case "ragged":
       return new RaggedBuilder(plan, rows, source, memory);
     case "bytes":
-      return new BytesBuilder(plan, rows, source, memory);
+      return new BytesBuilder(plan, rows, memory, expectedBytes);
     default:
       return new ValuesBuilder(plan, source);
   }
@@ -32,7 +38,7 @@ class TensorBuilder implements ColumnBuilder {
   readonly #source: ValueSource;
   readonly #memory: BatchMemory;
   readonly #capacity: number;
-  readonly #data: AnyArray;
+  readonly #data: ElementMemory;
   #rows = 0;
 
   constructor(plan: FieldPlan, rows: number, source: ValueSource, memory: BatchMemory) {
@@ -40,16 +46,16 @@ class TensorBuilder implements ColumnBuilder {
     this.#source = source;
     this.#memory = memory;
     this.#capacity = rows;
-    this.#data = newArray(plan.dtype, rows * plan.unit, memory);
+    this.#data = elementMemory(newArray(plan.dtype, rows * plan.unit, memory));
   }
 
   push(value: unknown, sample: object): void {
     const plan = this.#plan;
     const at = this.#rows * plan.unit;
     if (value === undefined) {
-      if (!plan.optional) throw missing(plan, Object.keys(sample));
+      if (!plan.optional) throw missing(plan, fieldNames(sample));
       // Memory given back is not empty.
-      (this.#data as Uint8Array).fill((plan.dtype === "int64" || plan.dtype === "uint64" ? 0n : 0) as number, at, at + plan.unit);
+      (this.#data.array as Uint8Array).fill((plan.dtype === "int64" || plan.dtype === "uint64" ? 0n : 0) as number, at, at + plan.unit);
     } else {
       const elements = elementsOf(plan, value, this.#source);
       checkCount(plan, countOf(plan, elements, this.#source));
@@ -64,47 +70,60 @@ class TensorBuilder implements ColumnBuilder {
 
   finish(): WireColumn {
     const { dtype, shape, unit } = this.#plan;
-    let data = this.#data;
+    let data = this.#data.array;
     if (this.#rows < this.#capacity) {
       data = newArray(dtype, this.#rows * unit, this.#memory);
-      (data as Uint8Array).set((this.#data as Uint8Array).subarray(0, this.#rows * unit));
-      this.#memory.give([this.#data.buffer]);
+      (data as Uint8Array).set((this.#data.array as Uint8Array).subarray(0, this.#rows * unit));
+      this.#memory.give([this.#data.array.buffer]);
     }
     return { kind: "tensor", dtype, shape: [this.#rows, ...(shape as readonly number[])], data };
   }
 }
 
+/** A buffer that grows is made this much larger than it need be now. */
+const GROWTH = 1.25;
+
+/** Copies each row as it comes, while its record is in the processor's cache: the checksum has just read it, and a second look costs four times the first. */
 class BytesBuilder implements ColumnBuilder {
   readonly #plan: FieldPlan;
-  readonly #source: ValueSource;
   readonly #memory: BatchMemory;
-  readonly #rows: Uint8Array[] = [];
+  #values: Uint8Array<ArrayBuffer>;
   readonly #offsets: Float64Array;
+  #rows = 0;
 
-  constructor(plan: FieldPlan, rows: number, source: ValueSource, memory: BatchMemory) {
+  constructor(plan: FieldPlan, rows: number, memory: BatchMemory, expectedBytes: number) {
     this.#plan = plan;
-    this.#source = source;
     this.#memory = memory;
+    this.#values = new Uint8Array(memory.take(expectedBytes));
     this.#offsets = new Float64Array(rows + 1);
   }
 
   push(value: unknown, sample: object): void {
-    if (value === undefined) throw missing(this.#plan, Object.keys(sample));
+    if (value === undefined) throw missing(this.#plan, fieldNames(sample));
     const bytes = bytesOf(this.#plan, value);
-    const row = this.#rows.push(this.#source === "record" ? bytes : bytes.slice());
-    this.#offsets[row] = this.#offsets[row - 1]! + bytes.length;
+    const begin = this.#offsets[this.#rows]!;
+    const end = begin + bytes.length;
+    if (end > this.#values.length) this.#move(Math.ceil(end * GROWTH), begin);
+    copyBytes(this.#values, begin, bytes);
+    this.#offsets[++this.#rows] = end;
   }
 
   truncate(rows: number): void {
-    if (rows < this.#rows.length) this.#rows.length = rows;
+    this.#rows = Math.min(this.#rows, rows);
   }
 
   finish(): WireColumn {
-    const count = this.#rows.length;
-    const offsets = this.#offsets.slice(0, count + 1);
-    const values = newArray("uint8", offsets[count]!, this.#memory) as TypedArrays["uint8"];
-    for (let row = 0; row < count; row++) copyBytes(values, offsets[row]!, this.#rows[row]!);
-    return { kind: "bytes", values, offsets };
+    const length = this.#offsets[this.#rows]!;
+    if (!this.#memory.fits(this.#values.length, length)) this.#move(length, length);
+    return { kind: "bytes", values: this.#values.subarray(0, length), offsets: this.#offsets.slice(0, this.#rows + 1) };
+  }
+
+  /** To memory of another size, with the first `length` bytes. */
+  #move(byteLength: number, length: number): void {
+    const before = this.#values;
+    this.#values = new Uint8Array(this.#memory.take(byteLength));
+    copyBytes(this.#values, 0, before.subarray(0, length));
+    this.#memory.give([before.buffer]);
   }
 }
 
@@ -119,7 +138,7 @@ class ValuesBuilder implements ColumnBuilder {
   }
 
   push(value: unknown, sample: object): void {
-    if (value === undefined) throw missing(this.#plan, Object.keys(sample));
+    if (value === undefined) throw missing(this.#plan, fieldNames(sample));
     this.#values.push(textOrJson(this.#plan, value, this.#source));
   }
 

@@ -22,6 +22,16 @@ export const ARRAYS: {
 
 export type AnyArray = TypedArrays[DType];
 
+/** Elements, and the same memory as bytes. */
+export interface ElementMemory {
+  readonly array: AnyArray;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+export function elementMemory(array: AnyArray): ElementMemory {
+  return { array, bytes: new Uint8Array(array.buffer, array.byteOffset, array.byteLength) };
+}
+
 /** Smallest and largest value of the integer types that a number can hold. */
 const LIMITS: { readonly [D in DType]?: readonly [low: number, high: number] } = {
   uint8: [0, 0xff],
@@ -45,6 +55,21 @@ export function fitNumber(value: number | bigint, dtype: DType): number | bigint
   const held = dtype === "float32" ? Math.fround(number) : number;
   if (typeof value === "bigint") return Number.isFinite(held) && BigInt(held) === value ? held : undefined;
   return Number.isFinite(number) && !Number.isFinite(held) ? undefined : held;
+}
+
+/** More digits than these may not be exact in a number. */
+const SAFE_DIGITS = 15;
+
+/** The number that bytes of nothing but a few decimal digits stand for, as labels are mostly written; undefined for any others. */
+export function parseDigits(bytes: Uint8Array): number | undefined {
+  if (bytes.length === 0 || bytes.length > SAFE_DIGITS) return undefined;
+  let number = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const digit = bytes[i]! - 0x30;
+    if (digit < 0 || digit > 9) return undefined;
+    number = number * 10 + digit;
+  }
+  return number;
 }
 
 /** The number a text such as `7` or `-0.5` stands for, or undefined. */

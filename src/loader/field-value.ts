@@ -3,27 +3,34 @@
  * (digits for a scalar, little-endian elements for a shape), or from a decoder, where a typed array is its elements.
  */
 import { copyBytes, ownBytes } from "../util/copy-bytes.js";
-import { type AnyArray, ARRAYS, parseNumber, writeElements } from "./elements.js";
+import { ARRAYS, type ElementMemory, elementMemory, parseDigits, parseNumber, writeElements } from "./elements.js";
 import { type FieldPlan, misfit } from "./fit.js";
 
 export type ValueSource = "record" | "decoder";
 
-/** Elements of one row: a list of numbers, or the little-endian bytes of it. */
+/** Elements of one row: a list of numbers, or the little-endian bytes of it. Good until those of the next row are asked for. */
 export type Elements = ArrayLike<number | bigint>;
+/** The elements of a scalar: one list for all, since labels come a sample. */
+const scalar: (number | bigint)[] = [0];
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
 
 /** The elements that a value stands for: raw bytes where `areRawBytes` says so, else numbers. Throws MILLRACE_FORMAT. */
 export function elementsOf(plan: FieldPlan, value: unknown, source: ValueSource): Elements {
-  if (typeof value === "number" || typeof value === "bigint") return [value];
+  if (typeof value === "number" || typeof value === "bigint") return scalarOf(value);
   if (source === "record" && plan.shape.length === 0) {
-    if (typeof value === "string") return [digits(plan, value)];
-    if (value instanceof Uint8Array) return [digits(plan, latin1(value))];
+    if (typeof value === "string") return scalarOf(digits(plan, value));
+    if (value instanceof Uint8Array) return scalarOf(parseDigits(value) ?? digits(plan, latin1(value)));
   }
   if (ArrayBuffer.isView(value) && !(value instanceof DataView)) return value as unknown as Elements;
   if (Array.isArray(value) && !(value[0] instanceof Uint8Array)) return value as Elements;
   throw misfit(plan, `found ${describe(value)}, which holds no numbers`);
+}
+
+function scalarOf(value: number | bigint): Elements {
+  scalar[0] = value;
+  return scalar;
 }
 
 /** True where elements are raw little-endian bytes of the field's dtype. */
@@ -41,14 +48,13 @@ export function countOf(plan: FieldPlan, elements: Elements, source: ValueSource
 }
 
 /** Copies elements to where they stay. Throws MILLRACE_FORMAT where one does not fit. */
-export function copyElements(plan: FieldPlan, elements: Elements, source: ValueSource, target: AnyArray, at: number): void {
+export function copyElements(plan: FieldPlan, elements: Elements, source: ValueSource, target: ElementMemory, at: number): void {
   if (areRawBytes(elements, source)) {
     // Node runs on little-endian machines but for s390x, which is not supported.
-    const begin = target.byteOffset + at * target.BYTES_PER_ELEMENT;
-    copyBytes(new Uint8Array(target.buffer, begin, elements.length), 0, elements);
+    copyBytes(target.bytes, at * target.array.BYTES_PER_ELEMENT, elements);
     return;
   }
-  const failed = writeElements(elements, plan.dtype, target, at);
+  const failed = writeElements(elements, plan.dtype, target.array, at);
   if (failed >= 0) throw misfit(plan, `element ${failed} is ${String(elements[failed])}, which does not fit ${plan.dtype}`);
 }
 
@@ -90,9 +96,9 @@ export function sampleValue(plan: FieldPlan, value: unknown): unknown {
   const elements = elementsOf(plan, value, "record");
   const count = countOf(plan, elements, "record");
   checkCount(plan, count);
-  const target = new ARRAYS[plan.dtype](count);
+  const target = elementMemory(new ARRAYS[plan.dtype](count));
   copyElements(plan, elements, "record", target, 0);
-  return plan.bare ? target[0] : target;
+  return plan.bare ? target.array[0] : target.array;
 }
 
 function digits(plan: FieldPlan, text: string): number | bigint {

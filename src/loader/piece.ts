@@ -9,7 +9,9 @@ import { inflate } from "../formats/inflate.js";
 import type { Manifest } from "../formats/manifest.js";
 import { coalesce } from "../readahead/plan.js";
 import type { FetchUnit } from "../readahead/scheduler.js";
-import type { BatchRow } from "./assemble.js";
+import type { Urgency } from "../storage/priority.js";
+import type { BatchRows } from "./batch-rows.js";
+import { type Held, HeldBlocks, HeldInflated } from "./held-bytes.js";
 import type { Rows } from "./rows.js";
 
 /** What pieces of one dataset view share. */
@@ -27,39 +29,10 @@ const MAX_GAP = 128 * 1024;
 
 type Served = Parameters<NonNullable<Demand["served"]>>;
 
-/** Bytes [begin, end) of one shard, held. */
-interface Held {
-  view(begin: number, end: number): Uint8Array;
-  release(): void;
-}
-
-interface ShardRun {
+interface ShardRange {
   readonly shard: number;
-  readonly begins: number[];
-  readonly ends: number[];
-}
-
-/** Names are made when asked for: most rows are never named. */
-class PieceRow implements BatchRow {
-  readonly index: number;
-  readonly bytes: Uint8Array;
-  readonly #manifest: Manifest;
-  readonly #sample: number;
-
-  constructor(manifest: Manifest, sample: number, index: number, bytes: Uint8Array) {
-    this.#manifest = manifest;
-    this.#sample = sample;
-    this.index = index;
-    this.bytes = bytes;
-  }
-
-  get key(): string {
-    return this.#manifest.key(this.#sample);
-  }
-
-  get shardPath(): string {
-    return this.#manifest.path(this.#manifest.shardOf(this.#sample));
-  }
+  readonly begin: number;
+  readonly end: number;
 }
 
 export class Piece implements FetchUnit {
@@ -67,16 +40,17 @@ export class Piece implements FetchUnit {
   readonly bytes: number;
   readonly #source: PieceSource;
   readonly #first: number;
-  readonly #runs: ShardRun[] = [];
-  /** By sample − first: the number of its held range, counted over all runs. */
+  readonly #ranges: ShardRange[] = [];
+  /** By sample − first: the number of its range. */
   readonly #heldOf: Uint32Array;
   #held: Held[] = [];
   #accounts: Served[] = [];
+  #inUse = false;
   /** Samples still to be used. */
   #remaining: number;
 
   /** `samples`: rows of the view, ascending, within [first, first + count). */
-  constructor(source: PieceSource, first: number, count: number, samples: readonly number[]) {
+  constructor(source: PieceSource, first: number, count: number, samples: ArrayLike<number>) {
     this.#source = source;
     this.#first = first;
     this.#remaining = samples.length;
@@ -84,8 +58,8 @@ export class Piece implements FetchUnit {
     this.bytes = this.#plan(samples);
   }
 
-  async fetch(priority: number, signal: AbortSignal): Promise<void> {
-    const results = await Promise.allSettled(this.ranges().map((range) => this.#hold(range, priority, signal)));
+  async fetch(priority: Urgency, signal: AbortSignal): Promise<void> {
+    const results = await Promise.allSettled(this.#ranges.map((range) => this.#hold(range, priority, signal)));
     const failed = results.find((result) => result.status === "rejected");
     this.#held = results.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
     if (failed !== undefined) {
@@ -95,20 +69,27 @@ export class Piece implements FetchUnit {
   }
 
   /** What to fetch; of compressed shards, in inflated bytes. */
-  ranges(): { shard: number; begin: number; end: number }[] {
-    return this.#runs.flatMap(({ shard, begins, ends }) => begins.map((begin, i) => ({ shard, begin, end: ends[i]! })));
+  ranges(): readonly ShardRange[] {
+    return this.#ranges;
   }
 
-  /** A row of the view, with its record: a view into held memory, valid until the piece is released. */
-  row(index: number): BatchRow {
+  /** Places the record of a batch's row, one of its samples: in held memory, valid until the piece is released. */
+  place(batch: BatchRows, row: number): void {
     const { manifest, rows } = this.#source;
+    const index = batch.indices[row]!;
     const sample = rows.base(index);
     const held = this.#held[this.#heldOf[index - this.#first]!]!;
-    return new PieceRow(manifest, sample, index, held.view(manifest.recordBegin(sample), manifest.recordEnd(sample)));
+    held.place(manifest.recordBegin(sample), manifest.recordEnd(sample), sample, batch, row);
+  }
+
+  /** True once `taken`: its bytes are there, and nothing need be asked for. */
+  get inUse(): boolean {
+    return this.#inUse;
   }
 
   /** The loop begins to use it: its account is the loader's from here on. */
   taken(): void {
+    this.#inUse = true;
     for (const account of this.#accounts.splice(0)) this.#source.served(...account);
   }
 
@@ -122,35 +103,39 @@ export class Piece implements FetchUnit {
     this.#held = [];
   }
 
-  /** Groups the samples by shard, in the order of their records; returns the bytes they will take. */
-  #plan(samples: readonly number[]): number {
+  /** Joins the samples' records to ranges, shard by shard; returns the bytes they will take. */
+  #plan(samples: ArrayLike<number>): number {
     const { manifest, rows } = this.#source;
-    let run: (ShardRun & { readonly rows: number[] }) | undefined;
-    const runs: (ShardRun & { readonly rows: number[] })[] = [];
     // A list of rows may go back and forth; the records of a shard are fetched together all the same.
-    const ascending = rows.rank === undefined ? [...samples].sort((a, b) => rows.base(a) - rows.base(b)) : samples;
-    for (const row of ascending) {
-      const sample = rows.base(row);
-      const shard = manifest.shardOf(sample);
-      const begin = manifest.recordBegin(sample);
-      if (run === undefined || run.shard !== shard) {
-        run = { shard, begins: [], ends: [], rows: [] };
-        runs.push(run);
-      }
-      run.begins.push(begin);
-      run.ends.push(manifest.recordEnd(sample));
-      run.rows.push(row);
-    }
+    const ascending = rows.rank === undefined ? Float64Array.from(samples).sort((a, b) => rows.base(a) - rows.base(b)) : samples;
     let bytes = 0;
-    let ranges = 0;
-    for (const { shard, begins, ends, rows: members } of runs) {
-      const rangeOf = new Uint32Array(members.length);
-      const whole = manifest.compressed(shard);
-      const joined = whole ? [{ begin: 0, end: manifest.inflatedSize(shard) }] : coalesce(begins, ends, MAX_GAP, rangeOf);
-      for (let i = 0; i < members.length; i++) this.#heldOf[members[i]! - this.#first] = ranges + rangeOf[i]!;
-      for (const { begin, end } of joined) bytes += whole ? end - begin : this.#memory(begin, end);
-      ranges += joined.length;
-      this.#runs.push({ shard, begins: joined.map((range) => range.begin), ends: joined.map((range) => range.end) });
+    for (let from = 0, to = 0; from < ascending.length; from = to) {
+      const shard = manifest.shardOf(rows.base(ascending[from]!));
+      do to++;
+      while (to < ascending.length && manifest.shardOf(rows.base(ascending[to]!)) === shard);
+      bytes += this.#planShard(shard, ascending, from, to);
+    }
+    return bytes;
+  }
+
+  /** Of the samples from the `from`-th to the `to`-th, which are in the shard; returns the bytes they will take. */
+  #planShard(shard: number, samples: ArrayLike<number>, from: number, to: number): number {
+    const { manifest, rows } = this.#source;
+    const begins = new Float64Array(to - from);
+    const ends = new Float64Array(to - from);
+    const rangeOf = new Uint32Array(to - from);
+    for (let i = from; i < to; i++) {
+      const sample = rows.base(samples[i]!);
+      begins[i - from] = manifest.recordBegin(sample);
+      ends[i - from] = manifest.recordEnd(sample);
+    }
+    const whole = manifest.compressed(shard);
+    const joined = whole ? [{ begin: 0, end: manifest.inflatedSize(shard) }] : coalesce(begins, ends, MAX_GAP, rangeOf);
+    for (let i = from; i < to; i++) this.#heldOf[samples[i]! - this.#first] = this.#ranges.length + rangeOf[i - from]!;
+    let bytes = 0;
+    for (const { begin, end } of joined) {
+      bytes += whole ? end - begin : this.#memory(begin, end);
+      this.#ranges.push({ shard, begin, end });
     }
     return bytes;
   }
@@ -167,15 +152,15 @@ export class Piece implements FetchUnit {
     return bytes;
   }
 
-  async #hold(range: { shard: number; begin: number; end: number }, priority: number, signal: AbortSignal): Promise<Held> {
+  async #hold(range: ShardRange, priority: Urgency, signal: AbortSignal): Promise<Held> {
     const { manifest, cache, object } = this.#source;
     const version = object(range.shard);
     const demand = { priority, signal, served: (...account: Served) => this.#accounts.push(account) };
-    if (!manifest.compressed(range.shard)) return cache.acquire(version, range.begin, range.end, demand);
+    if (!manifest.compressed(range.shard))
+      return new HeldBlocks(await cache.acquire(version, range.begin, range.end, demand), cache.blockSize);
     const lease: SpanLease = await cache.acquire(version, 0, version.size, demand);
     try {
-      const inflated = await inflate(lease.view(0, version.size), version.uri);
-      return { view: (begin, end) => inflated.subarray(begin, end), release: () => {} };
+      return new HeldInflated(await inflate(lease.view(0, version.size), version.uri));
     } finally {
       lease.release();
     }

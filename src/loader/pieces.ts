@@ -3,13 +3,15 @@
  * Windows are opened lazily, as read-ahead or the loop gets to them; one whose samples are used up is forgotten.
  */
 import type { EpochOrder, OrderWindow } from "../order/epoch-order.js";
+import type { BatchRows } from "./batch-rows.js";
 import { Piece, type PieceSource } from "./piece.js";
 
 interface OpenWindow {
   readonly window: OrderWindow;
   /** Row of the view at each place of the window. */
   readonly rows: Float64Array;
-  /** The piece of each place; undefined where another rank has the sample. */
+  /** Which of the pieces holds each place; −1 where another rank has the sample. */
+  readonly pieceAt: Int32Array;
   readonly pieces: readonly (Piece | undefined)[];
   remaining: number;
 }
@@ -47,12 +49,13 @@ export class EpochPieces implements Iterator<Piece> {
     return { done: false, value: this.#planned[this.#plannedHead++]!.piece };
   }
 
-  /** Where the sample at a position lies. Each position is asked for once, and must be this rank's. */
-  take(position: number): { readonly row: number; readonly piece: Piece } {
+  /** Adds the sample at a position to a batch, and returns the piece that holds it. Each position is asked for once, and must be this rank's. */
+  take(position: number, batch: BatchRows): Piece {
     const open = this.#find(position);
     const place = (position - open.window.firstPosition) / this.#lanes;
     if (--open.remaining === 0) this.#open.get(open.window.lane)!.splice(this.#open.get(open.window.lane)!.indexOf(open), 1);
-    return { row: open.rows[place]!, piece: open.pieces[place]! };
+    batch.add(open.rows[place]!);
+    return open.pieces[open.pieceAt[place]!]!;
   }
 
   #find(position: number): OpenWindow {
@@ -82,9 +85,9 @@ export class EpochPieces implements Iterator<Piece> {
 
   #openWindow(window: OrderWindow, planned: PlannedPiece[]): void {
     const rows = new Float64Array(window.size);
-    const members: number[][] = window.pieces.map(() => []);
     const needs: number[] = [];
     const pieceAt = new Int32Array(window.size).fill(-1);
+    const counts = new Uint32Array(window.pieces.length);
     let remaining = 0;
     for (let i = 0; i < window.size; i++) {
       const position = window.firstPosition + i * window.lanes;
@@ -93,23 +96,19 @@ export class EpochPieces implements Iterator<Piece> {
       rows[i] = window.sampleAt(i);
       pieceAt[i] = number;
       needs[number] ??= position;
-      members[number]!.push(rows[i]!);
+      counts[number]!++;
       remaining++;
     }
     if (remaining === 0) return;
+    const members = membersOf(rows, pieceAt, counts);
     const pieces = window.pieces.map(({ first, count }, number) => {
-      if (members[number]!.length === 0) return undefined;
-      const piece = new Piece(
-        this.#source,
-        first,
-        count,
-        members[number]!.sort((a, b) => a - b),
-      );
+      if (counts[number] === 0) return undefined;
+      const piece = new Piece(this.#source, first, count, members[number]!);
       planned.push({ piece, needPosition: needs[number]! });
       return piece;
     });
     const lane = this.#open.get(window.lane) ?? [];
-    lane.push({ window, rows, pieces: Array.from(pieceAt, (number) => (number < 0 ? undefined : pieces[number])), remaining });
+    lane.push({ window, rows, pieceAt, pieces, remaining });
     this.#open.set(window.lane, lane);
   }
 
@@ -117,4 +116,16 @@ export class EpochPieces implements Iterator<Piece> {
     const result = this.#windows.next();
     this.#lookahead = result.done === true ? undefined : result.value;
   }
+}
+
+/** The rows of each piece, ascending. */
+function membersOf(rows: Float64Array, pieceAt: Int32Array, counts: Uint32Array): Float64Array[] {
+  const members = Array.from(counts, (count) => new Float64Array(count));
+  const filled = new Uint32Array(counts.length);
+  for (let i = 0; i < rows.length; i++) {
+    const number = pieceAt[i]!;
+    if (number >= 0) members[number]![filled[number]!++] = rows[i]!;
+  }
+  for (const each of members) each.sort();
+  return members;
 }

@@ -91,8 +91,9 @@ export interface BatchMessage {
   readonly stats: EngineLoaderStats;
 }
 export type RunMessage = BatchMessage | { readonly t: "end"; readonly stats: EngineLoaderStats };
-/** From the caller: room for more batches, memory given back, or no more please. */
+/** From the caller: room for more batches, the loop waits for one, memory given back, or no more please. */
 export type RunControl =
   | { readonly t: "credit"; readonly count: number }
+  | { readonly t: "waiting" }
   | { readonly t: "recycle"; readonly buffers: ArrayBuffer[] }
   | { readonly t: "stop" };

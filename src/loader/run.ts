@@ -8,9 +8,13 @@ import type { LoaderConfig } from "../options.js";
 import { EpochOrder } from "../order/epoch-order.js";
 import type { OrderSpec } from "../order/spec.js";
 import { type StepPlan, stepPlan } from "../order/steps.js";
-import { type DepthRule, fixedDepth } from "../readahead/depth.js";
+import type { ReadAheadBudget } from "../readahead/budget.js";
+import type { DepthRule } from "../readahead/depth.js";
+import { explain } from "../readahead/explain.js";
 import { Scheduler } from "../readahead/scheduler.js";
-import type { AssembledBatch, BatchRow } from "./assemble.js";
+import type { Store } from "../storage/store.js";
+import type { AssembledBatch } from "./assemble.js";
+import { BatchRows } from "./batch-rows.js";
 import { Piece, type PieceSource } from "./piece.js";
 import { EpochPieces } from "./pieces.js";
 import type { Place } from "./state.js";
@@ -19,7 +23,7 @@ import type { Place } from "./state.js";
 export interface BatchMaker {
   /** Batches it can work on at once beside this thread; 0: it works on this thread. */
   readonly width: number;
-  make(rows: readonly BatchRow[], padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch>;
+  make(rows: BatchRows, padding: number, epoch: number, signal: AbortSignal): Promise<AssembledBatch>;
 }
 
 export interface RunSetup {
@@ -27,6 +31,10 @@ export interface RunSetup {
   readonly order: OrderSpec;
   readonly config: LoaderConfig;
   readonly maker: BatchMaker;
+  /** The loader's, so that a run begins with what the one before it has learned. */
+  readonly depth: DepthRule;
+  /** What all loaders of the engine share; undefined where the depth is the caller's own budget. */
+  readonly budget: ReadAheadBudget | undefined;
 }
 
 export interface MadeBatch {
@@ -46,9 +54,10 @@ interface EpochWork {
   readonly pieces: EpochPieces;
 }
 
+/** The rows of a batch in the making, and the piece that each is of. Used again for another batch. */
 interface Taken {
-  readonly row: number;
-  readonly piece: Piece;
+  readonly rows: BatchRows;
+  readonly pieces: Piece[];
 }
 
 export class Run {
@@ -60,21 +69,24 @@ export class Run {
   /** The epoch whose batches are in the making. */
   #loopEpoch: number;
   readonly #scheduler: Scheduler;
+  readonly #spare: Taken[] = [];
+  /** One for all: the shards of a dataset are of one origin as a rule. */
+  readonly #store: Store;
 
-  /** `signal` ends the run: waits reject, and no batch is made after it. */
-  constructor(setup: RunSetup, start: Place, until: number, signal: AbortSignal) {
+  /** `signal` ends the run: waits reject, and no batch is made after it. `loopStalled`: whether the loop waits for a batch now. */
+  constructor(setup: RunSetup, start: Place, until: number, signal: AbortSignal, loopStalled: () => boolean) {
     this.#setup = setup;
     this.#signal = signal;
     this.#start = start;
     this.#loopEpoch = start.epoch;
     this.#until = until;
-    const depth: DepthRule = fixedDepth(setup.config.readAhead, setup.order.windowBytes, setup.order.turnover);
-    this.#scheduler = new Scheduler(this.#pieces(), depth);
+    this.#store = setup.source.object(0).store;
+    this.#scheduler = new Scheduler(this.#pieces(), setup.depth, { budget: setup.budget, loopStalled });
   }
 
   get readAhead(): { readonly depthBytes: number; readonly inFlight: number; readonly reason: string } {
     const { depthBytes, inFlight, reason } = this.#scheduler.stats();
-    return { depthBytes, inFlight, reason };
+    return { depthBytes, inFlight, reason: explain(reason, this.#store.pace?.()) };
   }
 
   /** Batches in order. Ending the iteration early, or the signal, gives all memory back. */
@@ -84,7 +96,6 @@ export class Run {
     const stop = () => this.#scheduler.abort();
     this.#signal.addEventListener("abort", stop, { once: true });
     try {
-      this.#scheduler.pump();
       for (const { epoch, step } of this.#steps()) {
         const made = this.#make(epoch, step);
         // Awaited when its turn comes; until then its failure must not count as unhandled.
@@ -140,26 +151,36 @@ export class Run {
   async #make(epoch: EpochWork, step: number): Promise<MadeBatch> {
     const { size, padding } = epoch.plan.rows(step);
     // All rows are taken before the first wait: the next batch, made meanwhile, takes those after them.
-    const taken: Taken[] = [];
-    const again: number[] = [];
-    for (let i = 0; i < size + padding; i++) {
-      const { position, padding: extra } = epoch.plan.row(step, i);
-      if (extra) again.push(epoch.order.sampleAt(position));
-      else taken.push(epoch.pieces.take(position));
-    }
-    taken.push(...this.#again(again));
-    await this.#fetched(taken);
-    const rows = taken.map(({ row, piece }) => piece.row(row));
+    const taken = this.#take(epoch, step, size + padding);
+    const { rows, pieces } = taken;
+    await this.#fetched(pieces, size);
+    for (let row = 0; row < rows.count; row++) pieces[row]!.place(rows, row);
     const batch = await this.#setup.maker.make(rows, padding, epoch.number, this.#signal);
-    for (const { piece } of taken) if (piece.used()) this.#scheduler.done(piece);
+    for (const piece of pieces) if (piece.used()) this.#scheduler.done(piece);
+    rows.clear();
+    pieces.length = 0;
+    this.#spare.push(taken);
     this.#scheduler.pump();
     const { position, nextEpoch } = epoch.plan.nextPosition(step);
     const next = nextEpoch ? { epoch: epoch.number + 1, position: 0 } : { epoch: epoch.number, position };
     return { epoch: epoch.number, step, next, last: step + 1 === epoch.plan.steps, batch };
   }
 
+  #take(epoch: EpochWork, step: number, count: number): Taken {
+    const { source, config } = this.#setup;
+    const taken = this.#spare.pop() ?? { rows: new BatchRows(source.manifest, config.batchSize), pieces: [] };
+    const again: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const { position, padding } = epoch.plan.row(step, i);
+      if (padding) again.push(epoch.order.sampleAt(position));
+      else taken.pieces.push(epoch.pieces.take(position, taken.rows));
+    }
+    if (again.length > 0) this.#takeAgain(again, taken);
+    return taken;
+  }
+
   /** Padding rows repeat samples that other rows of the epoch have: they have pieces of their own, one for all of a chunk. */
-  #again(rows: readonly number[]): Taken[] {
+  #takeAgain(rows: readonly number[], taken: Taken): void {
     const { source, order } = this.#setup;
     const { chunks } = order;
     const pieces = new Map<number, Piece>();
@@ -169,12 +190,19 @@ export class Run {
       const members = rows.filter((other) => chunks.of(other) === chunk).sort((a, b) => a - b);
       pieces.set(chunk, new Piece(source, chunks.first(chunk), chunks.size(chunk), members));
     }
-    return rows.map((row) => ({ row, piece: pieces.get(chunks.of(row))! }));
+    for (const row of rows) {
+      taken.rows.add(row);
+      taken.pieces.push(pieces.get(chunks.of(row))!);
+    }
   }
 
-  async #fetched(taken: readonly Taken[]): Promise<void> {
+  /** The first `planned` rows are of pieces that read-ahead knows of. */
+  async #fetched(pieces: readonly Piece[], planned: number): Promise<void> {
     const waits = new Map<Piece, Promise<void> | undefined>();
-    for (const { piece } of taken) if (!waits.has(piece)) waits.set(piece, this.#scheduler.need(piece));
+    for (const [row, piece] of pieces.entries())
+      if (!piece.inUse && !waits.has(piece)) waits.set(piece, this.#scheduler.need(piece, row < planned));
+    // After what is needed now: of a run's first batch nothing is ahead yet, and read-ahead would take its bandwidth.
+    this.#scheduler.pump();
     await Promise.all(waits.values());
     for (const piece of waits.keys()) piece.taken();
   }

@@ -1,6 +1,6 @@
 /**
  * How many bytes ahead of the loop the read-ahead keeps fetched or in flight.
- * The scheduler asks the rule before each fetch and tells it of each wait, so that a rule may grow and shrink its depth.
+ * The scheduler asks the rule before each fetch, and tells it of waits that a larger depth would have shortened.
  */
 import { formatBytes } from "../util/byte-size.js";
 
@@ -8,25 +8,93 @@ export interface DepthRule {
   readonly depthBytes: number;
   /** Why it is what it is, for people. */
   readonly reason: string;
-  /** The loop waited this long for bytes that were not there. */
-  stalled(milliseconds: number): void;
+  /** Grows with each change of the depth: what was held back by an earlier depth tells nothing of the present one. */
+  readonly generation: number;
+  /** The loop waited for bytes whose fetch the depth of `generation` had held back. */
+  stalled(milliseconds: number, generation: number): void;
+  /** Memory is short: others need what this depth takes. */
+  pressed(): void;
 }
 
 const MIB = 2 ** 20;
 /** 8 connections × 8 MiB: fills 600 MB/s at 30 ms first byte and 90 MB/s a connection. */
-const LEAST = 64 * MIB;
-/** More only costs memory: 512 MiB are seconds of reading for any loop that one process can feed. */
-const MOST = 512 * MIB;
+const START_BYTES = 64 * MIB;
+/** Two chunks: one in use soon, one on its way. With less each request would be waited for. */
+const LEAST_BYTES = 16 * MIB;
+
+/** The depth that a caller chose. */
+export function fixedDepth(depthBytes: number): DepthRule {
+  return { depthBytes, reason: "as given by readAhead", generation: 0, stalled: () => {}, pressed: () => {} };
+}
+
+/** What the order tells of the windows. */
+export interface WindowFacts {
+  /** Memory of all open windows, bytes. */
+  readonly windowBytes: number;
+  /** The part of it that must be fetched before it is needed for the loop never to wait. */
+  readonly turnover: number;
+}
 
 /**
- * What the windows that open next take, 64 MiB at least and 512 MiB at most; or what the caller said.
- * `turnover`: the part of `windowBytes`, the memory of the open windows, that must be fetched before it is needed for the loop never to wait;
- * a quarter at least, since the sizes of chunks differ.
+ * Begins with what the windows that open next take (a quarter of all at least, since the sizes of chunks differ; 64 MiB at least), doubles
+ * when the loop waits for what the depth held back, halves under memory pressure.
  */
-export function fixedDepth(option: "auto" | number, windowBytes: number, turnover: number): DepthRule {
-  if (option !== "auto") return { depthBytes: option, reason: "as given by readAhead", stalled: () => {} };
-  const part = Math.max(1 / 4, turnover);
-  const depthBytes = Math.min(MOST, Math.max(LEAST, Math.ceil(windowBytes * part)));
-  const reason = `${Math.round(part * 100)} % of ${formatBytes(windowBytes)} of windows, from ${formatBytes(LEAST)} to ${formatBytes(MOST)}`;
-  return { depthBytes, reason, stalled: () => {} };
+export class SelfTuningDepth implements DepthRule {
+  readonly #mostBytes: number;
+  #depthBytes: number;
+  #generation = 0;
+  #doublings = 0;
+  #halvings = 0;
+  #because: string;
+
+  /** `mostBytes`: the budget that all read-ahead of the engine shares. */
+  constructor({ windowBytes, turnover }: WindowFacts, mostBytes: number) {
+    const part = Math.max(1 / 4, turnover);
+    this.#mostBytes = mostBytes;
+    this.#depthBytes = Math.min(mostBytes, Math.max(START_BYTES, Math.ceil(windowBytes * part)));
+    this.#because = `began with ${Math.round(part * 100)} % of ${formatBytes(windowBytes)} of windows, within ${formatBytes(START_BYTES)} and ${formatBytes(mostBytes)}`;
+  }
+
+  get depthBytes(): number {
+    return this.#depthBytes;
+  }
+
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get reason(): string {
+    const changes = [
+      this.#doublings > 0 ? `doubled ${times(this.#doublings)}` : "",
+      this.#halvings > 0 ? `halved ${times(this.#halvings)} for want of memory` : "",
+    ].filter((change) => change !== "");
+    return changes.length === 0 ? this.#because : `${changes.join(", ")}; ${this.#because}`;
+  }
+
+  stalled(milliseconds: number, generation: number): void {
+    if (generation !== this.#generation) return;
+    const wait = `the loop waited ${milliseconds.toFixed(0)} ms for bytes that were held back`;
+    if (this.#depthBytes >= this.#mostBytes) {
+      this.#because = `${wait}, and there is no budget for more`;
+      return;
+    }
+    this.#doublings++;
+    this.#set(Math.min(this.#mostBytes, this.#depthBytes * 2), wait);
+  }
+
+  pressed(): void {
+    if (this.#depthBytes <= LEAST_BYTES) return;
+    this.#halvings++;
+    this.#set(Math.max(LEAST_BYTES, this.#depthBytes / 2), "others need memory");
+  }
+
+  #set(depthBytes: number, because: string): void {
+    this.#generation++;
+    this.#depthBytes = depthBytes;
+    this.#because = because;
+  }
+}
+
+function times(count: number): string {
+  return count === 1 ? "once" : `${count} times`;
 }

@@ -14,10 +14,13 @@ export interface StoreCounters {
   errors: number;
   /** Advanced by the retry around the store: `withRetry(…, { onRetry: () => counters.retries++ })`. */
   retries: number;
+  /** Reads sent a second time because the answer was late, which count as reads too; and how many of these were answered first. By the hedger. */
+  hedges: number;
+  hedgeWins: number;
 }
 
 export function newCounters(): StoreCounters {
-  return { reads: 0, bytes: 0, lists: 0, stats: 0, writes: 0, errors: 0, retries: 0 };
+  return { reads: 0, bytes: 0, lists: 0, stats: 0, writes: 0, errors: 0, retries: 0, hedges: 0, hedgeWins: 0 };
 }
 
 /** The store, with its calls counted. Innermost of all wrappers, so that every try counts. */

@@ -1,25 +1,37 @@
 import type { Dispatcher } from "undici";
 import { abortedError, throwIfAborted } from "../errors.js";
-import { type HttpTimeouts, httpAgent } from "./http-client.js";
+import { httpAgent } from "./http-client.js";
+import type { HttpTimeouts } from "./http-timeouts.js";
 import { networkError, type Refusal } from "./network-errors.js";
-import { RangeAnswer, type RangeRequest } from "./range-answer.js";
+import { Proxies } from "./proxies.js";
+import { RangeAnswer, type RangeGetter, type RangeRequest } from "./range-answer.js";
 import { RangeClient } from "./range-client.js";
 import type { ReadOptions } from "./store.js";
 import { redactUri } from "./uri.js";
 
 /** A store's two ways to its servers: one for hot GETs, one for all else and for answers that the first does not take. */
 export class HttpTransports {
-  readonly ranges: RangeClient;
+  readonly ranges: RangeGetter;
   readonly agent: Dispatcher;
+  readonly #own: RangeClient | undefined;
+  readonly #proxies: Proxies;
 
-  constructor(timeouts: HttpTimeouts = {}) {
-    this.ranges = new RangeClient(timeouts);
-    this.agent = httpAgent(timeouts);
+  /** `ranges`, where given, stays its owner's to close. Default: a client in this thread. `proxies`: default none. */
+  constructor(timeouts: HttpTimeouts = {}, ranges?: RangeGetter, proxies: Proxies = new Proxies()) {
+    this.#own = ranges === undefined ? new RangeClient(timeouts) : undefined;
+    this.ranges = ranges ?? this.#own!;
+    this.agent = httpAgent(timeouts, proxies);
+    this.#proxies = proxies;
+  }
+
+  /** True where all that goes to this origin goes by the agent. Throws MILLRACE_CONFIG where its proxy is no URL. */
+  proxied(origin: string): boolean {
+    return this.#proxies.for(origin) !== undefined;
   }
 
   /** Requests under way fail with MILLRACE_CLOSED, later ones too. Resolves when every socket is closed. Idempotent. */
   async close(): Promise<void> {
-    await Promise.all([this.ranges.close(), this.agent.destroy()]);
+    await Promise.all([this.#own?.close(), this.agent.destroy()]);
   }
 }
 
@@ -29,16 +41,17 @@ export class HttpTransports {
  * Once it has settled, nothing more is written. Throws MILLRACE_CHANGED, _CONFIG, _TIMEOUT, _UNAVAILABLE, _ABORTED, _CLOSED.
  */
 export async function rangeGet(
-  { ranges, agent }: HttpTransports,
+  transports: HttpTransports,
   request: RangeRequest,
   targets: readonly Uint8Array[],
   options: ReadOptions = {},
 ): Promise<Refusal | undefined> {
   throwIfAborted(options.signal, "The read");
   const answer = new RangeAnswer(request, targets, options);
-  const outcome = await ranges.get(answer, options.signal);
+  if (transports.proxied(request.origin)) return dispatchGet(transports.agent, answer, options.signal);
+  const outcome = await transports.ranges.get(answer, options.signal);
   // Nothing was written or claimed: the answer can begin anew.
-  if (outcome === "unexpected") return dispatchGet(agent, answer, options.signal);
+  if (outcome === "unexpected") return dispatchGet(transports.agent, answer, options.signal);
   return outcome === "done" ? undefined : outcome;
 }
 

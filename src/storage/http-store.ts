@@ -1,8 +1,10 @@
 import { abortedError, MillraceError, throwIfAborted } from "../errors.js";
-import type { HttpTimeouts } from "./http-client.js";
 import { HttpTransports, rangeGet } from "./http-get.js";
 import { parseContentRange, rangeHeader } from "./http-range.js";
+import type { HttpTimeouts } from "./http-timeouts.js";
 import { header, networkError, type Refusal, type Subject, statusError } from "./network-errors.js";
+import type { Proxies } from "./proxies.js";
+import type { RangeGetter } from "./range-answer.js";
 import type { ReadOptions, Store, StoredObject } from "./store.js";
 import { targetBytes } from "./targets.js";
 import { redactUri } from "./uri.js";
@@ -26,9 +28,9 @@ export class HttpStore implements Store {
   readonly #transports: HttpTransports;
 
   /** `root`: `https://host:port`. */
-  constructor(root: string, timeouts?: HttpTimeouts) {
+  constructor(root: string, timeouts?: HttpTimeouts, ranges?: RangeGetter, proxies?: Proxies) {
     this.uri = root;
-    this.#transports = new HttpTransports(timeouts);
+    this.#transports = new HttpTransports(timeouts, ranges, proxies);
   }
 
   /** An http server has no listing; the error comes where the caller iterates. */

@@ -1,12 +1,15 @@
 import { abortedError } from "../errors.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import { TokenBucket } from "../util/token-bucket.js";
+import type { Pace, PacedRequest } from "./pace.js";
 import { passedOn } from "./passed-on.js";
-import type { ListOptions, Store, StoredObject } from "./store.js";
+import { Priority, priorityValue, type Urgency } from "./priority.js";
+import { goesBefore, type Queued, RequestQueue } from "./request-queue.js";
+import type { ListOptions, ReadOptions, Store, StoredObject } from "./store.js";
 import { targetBytes } from "./targets.js";
 
 export interface Limits {
-  /** Requests in flight, at least 1. */
+  /** Requests in flight to all stores together, at least 1. */
   readonly concurrency: number;
   /** Default: no limit. */
   readonly requestsPerSecond?: number | undefined;
@@ -20,25 +23,47 @@ export interface LimiterStats {
   readonly queued: number;
 }
 
-interface Waiter {
-  readonly priority: number;
+/** A request as the limiter sees it. */
+export interface LimitedRequest {
+  readonly priority: Urgency;
+  /** That it will read. */
+  readonly bytes: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Waiter extends Queued {
+  priority: number;
   readonly bytes: number;
   readonly go: () => void;
 }
 
 /** What a pause lets through at once when it ends: long enough for timers' jitter, too short to count as a burst. */
 const BURST_MS = 100;
-/** One slot in 8 is kept for demand, so that a loop's own read never waits for a prefetch to end. */
+/** One place in 8, and one at least, is kept for demand, so that a loop's own read never waits for a prefetch to end. */
 const DEMAND_SHARE = 8;
 
-/** One gate for the requests of all stores: lower priority values go first, first come first served within one. */
+/** The requests of one origin: in flight as many as its pace allows. */
+class Line {
+  readonly pace: Pace | undefined;
+  readonly queue: RequestQueue<Waiter> = new RequestQueue();
+  inFlight = 0;
+
+  constructor(pace: Pace | undefined) {
+    this.pace = pace;
+  }
+}
+
+/**
+ * One gate for the requests of all stores, with a line for each origin: lower priority values go first, first come first served within one.
+ * A request whose priority is raised while it waits moves up.
+ */
 export class Limiter {
   readonly #concurrency: number;
   readonly #clock: Clock;
   readonly #requests: TokenBucket;
   readonly #bytes: TokenBucket;
-  /** In the order in which they will go. */
-  readonly #queue: Waiter[] = [];
+  readonly #lines = new Map<Pace | undefined, Line>();
+  #arrivals = 0;
   #inFlight = 0;
   #timer: AbortController | undefined;
 
@@ -55,67 +80,114 @@ export class Limiter {
   }
 
   stats(): LimiterStats {
-    return { inFlight: this.#inFlight, queued: this.#queue.length };
+    const queued = [...this.#lines.values()].reduce((sum, { queue }) => sum + queue.length, 0);
+    return { inFlight: this.#inFlight, queued };
   }
 
-  /** Runs `work` when its turn has come. An abort before that takes it out of the queue. */
-  async run<T>(priority: number, bytes: number, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    await this.#turn(priority, bytes, signal);
+  /**
+   * Runs `work` when its turn has come, by the origin's pace where there is one. An abort before that takes it out of the queue.
+   * `work` gets what the pace knows the request by.
+   */
+  async run<T>(pace: Pace | undefined, request: LimitedRequest, work: (paced: PacedRequest | undefined) => Promise<T>): Promise<T> {
+    const line = this.#line(pace);
+    await this.#turn(line, request);
+    const paced = pace?.begin();
+    let failure: unknown;
     try {
-      return await work();
+      return await work(paced);
+    } catch (error) {
+      failure = error;
+      throw error;
     } finally {
+      if (paced !== undefined) pace?.end(paced, failure);
       this.#inFlight--;
+      line.inFlight--;
       this.#pump();
     }
   }
 
-  #turn(priority: number, bytes: number, signal: AbortSignal | undefined): Promise<void> {
+  #line(pace: Pace | undefined): Line {
+    let line = this.#lines.get(pace);
+    if (line === undefined) {
+      line = new Line(pace);
+      this.#lines.set(pace, line);
+    }
+    return line;
+  }
+
+  #turn(line: Line, { priority, bytes, signal }: LimitedRequest): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(abortedError(signal, "The request"));
-      const onAbort = () => {
-        this.#queue.splice(this.#queue.indexOf(waiter), 1);
+      const leave = (): void => {
+        signal?.removeEventListener("abort", onAbort);
+        settle?.();
+      };
+      const onAbort = (): void => {
+        leave();
+        line.queue.remove(waiter);
         reject(abortedError(signal!, "The request"));
         this.#pump();
       };
-      const go = () => {
-        signal?.removeEventListener("abort", onAbort);
+      const go = (): void => {
+        leave();
         resolve();
       };
-      const waiter: Waiter = { priority, bytes, go };
+      const waiter: Waiter = { priority: priorityValue(priority), arrival: this.#arrivals++, bytes, go };
+      const settle = priority instanceof Priority ? priority.onRaise(() => this.#raise(line, waiter, priority.value)) : undefined;
       signal?.addEventListener("abort", onAbort, { once: true });
-      this.#insert(waiter);
+      line.queue.insert(waiter);
       this.#pump();
     });
   }
 
-  /** From the back, where a newcomer of equal or higher number belongs: most stop at the first comparison. */
-  #insert(waiter: Waiter): void {
-    let at = this.#queue.length;
-    while (at > 0 && this.#queue[at - 1]!.priority > waiter.priority) at--;
-    this.#queue.splice(at, 0, waiter);
+  #raise(line: Line, waiter: Waiter, to: number): void {
+    line.queue.remove(waiter);
+    waiter.priority = to;
+    line.queue.insert(waiter);
+    this.#pump();
   }
 
-  /** Lets go all that may; where tokens are lacking, comes again when there are some. */
+  /** Lets go all that may; where only time is lacking, comes again. */
   #pump(): void {
     this.#timer?.abort();
     this.#timer = undefined;
-    while (this.#queue.length > 0 && this.#inFlight < this.#slotsFor(this.#queue[0]!.priority)) {
+    let waitMs = 0;
+    for (let line = this.#next(); line !== undefined && waitMs === 0; line = this.#next()) {
       const now = this.#clock.now();
-      const waitMs = Math.max(this.#requests.waitMs(now), this.#bytes.waitMs(now));
-      if (waitMs > 0) {
-        this.#comeAgain(waitMs);
-        return;
-      }
-      const { bytes, go } = this.#queue.shift()!;
-      this.#requests.take(1);
-      this.#bytes.take(bytes);
-      this.#inFlight++;
-      go();
+      waitMs = Math.max(this.#requests.waitMs(now), this.#bytes.waitMs(now));
+      if (waitMs === 0) this.#start(line);
     }
+    for (const { pace, queue } of this.#lines.values()) {
+      pace?.crowded(queue.length > 0);
+      if (queue.length > 0 && waitMs === 0) waitMs = pace?.pausedMs ?? 0;
+    }
+    if (waitMs > 0) this.#comeAgain(waitMs);
   }
 
-  #slotsFor(priority: number): number {
-    return priority <= 0 ? this.#concurrency : this.#concurrency - Math.floor(this.#concurrency / DEMAND_SHARE);
+  /** The line whose head goes next, if any may. */
+  #next(): Line | undefined {
+    let next: Line | undefined;
+    for (const line of this.#lines.values()) {
+      const { head } = line.queue;
+      if (head !== undefined && this.#mayGo(line, head.priority) && (next === undefined || goesBefore(head, next.queue.head!))) next = line;
+    }
+    return next;
+  }
+
+  #mayGo({ pace, inFlight }: Line, priority: number): boolean {
+    if (this.#inFlight >= placesFor(priority, this.#concurrency)) return false;
+    if (pace === undefined) return true;
+    const places = priority <= 0 ? pace.demandConcurrency : placesFor(priority, pace.concurrency);
+    return inFlight < places && pace.pausedMs === 0;
+  }
+
+  #start(line: Line): void {
+    const { bytes, go } = line.queue.shift()!;
+    this.#requests.take(1);
+    this.#bytes.take(bytes);
+    this.#inFlight++;
+    line.inFlight++;
+    go();
   }
 
   #comeAgain(waitMs: number): void {
@@ -128,24 +200,41 @@ export class Limiter {
   }
 }
 
+/** Where there is but one place, all take it in turn. */
+function placesFor(priority: number, places: number): number {
+  return priority <= 0 ? places : Math.max(1, places - Math.max(1, Math.floor(places / DEMAND_SHARE)));
+}
+
 /**
- * The store, with its requests passing the limiter. A listing counts as one request until its first path has come. `write` passes freely:
- * it may wait for reads of its source, which would have to wait for it.
+ * The store, with its requests passing the limiter at the origin's pace. A listing counts as one request until its first path has come. `write`
+ * passes freely: it may wait for reads of its source, which would have to wait for it.
  */
-export function withLimits(store: Store, limiter: Limiter): Store {
+export function withLimits(store: Store, limiter: Limiter, pace?: Pace): Store {
   return {
     ...passedOn(store),
-    list: (prefix, options) => limitedList(store, limiter, prefix, options),
-    stat: (path, options) => limiter.run(0, 0, options?.signal, () => store.stat(path, options)),
-    readInto: (object, begin, targets, options) =>
-      limiter.run(options?.priority ?? 0, targetBytes(targets), options?.signal, () => store.readInto(object, begin, targets, options)),
+    list: (prefix, options) => limitedList(store, limiter, pace, prefix, options),
+    stat: (path, options) => limiter.run(pace, { priority: 0, bytes: 0, signal: options?.signal }, () => store.stat(path, options)),
+    readInto: (object, begin, targets, options = {}) => {
+      const { priority = 0, signal } = options;
+      return limiter.run(pace, { priority, bytes: targetBytes(targets), signal }, (paced) => {
+        // What may be raised is of no use to the store: its turn has come.
+        const now: ReadOptions = { ...options, priority: priorityValue(priority) };
+        return store.readInto(object, begin, targets, paced?.observed(now) ?? now);
+      });
+    },
   };
 }
 
-async function* limitedList(store: Store, limiter: Limiter, prefix: string, options: ListOptions | undefined): AsyncIterable<StoredObject> {
+async function* limitedList(
+  store: Store,
+  limiter: Limiter,
+  pace: Pace | undefined,
+  prefix: string,
+  options: ListOptions | undefined,
+): AsyncIterable<StoredObject> {
   const paths = store.list(prefix, options)[Symbol.asyncIterator]();
   try {
-    let next = await limiter.run(0, 0, options?.signal, () => paths.next());
+    let next = await limiter.run(pace, { priority: 0, bytes: 0, signal: options?.signal }, () => paths.next());
     for (; !next.done; next = await paths.next()) yield next.value;
   } finally {
     await paths.return?.();

@@ -33,7 +33,10 @@ const TIMEOUTS: Readonly<Record<string, string>> = {
 /** Certificates that cannot be trusted: no later try mends them. */
 const TLS_TRUST = /^(ERR_TLS_|CERT_|DEPTH_ZERO_|SELF_SIGNED|UNABLE_TO_|ERR_SSL_)/;
 
-/** A socket's, resolver's or client's failure as a MillraceError: _TIMEOUT, _CONFIG for TLS trust, else _UNAVAILABLE. */
+/** Undici's words for a proxy's own answers. */
+const PROXY_REFUSAL = /^Proxy .*?\((\d{3})\)/;
+
+/** A socket's, resolver's or client's failure as a MillraceError: _TIMEOUT, _CONFIG for TLS trust, _PERMISSION for a proxy's, else _UNAVAILABLE. */
 export function networkError(error: unknown, subject: Subject): MillraceError {
   if (error instanceof MillraceError) return error;
   const { code, name, message } = error as NodeJS.ErrnoException;
@@ -42,6 +45,11 @@ export function networkError(error: unknown, subject: Subject): MillraceError {
   if (timeout !== undefined) return new MillraceError("MILLRACE_TIMEOUT", `${details.uri}: ${timeout}`, details);
   if (code === "UND_ERR_DESTROYED" || code === "UND_ERR_CLOSED")
     return new MillraceError("MILLRACE_CLOSED", `${details.uri}: the store was closed`, details);
+  const refused = PROXY_REFUSAL.exec(message ?? "")?.[1];
+  if (refused === "407")
+    return new MillraceError("MILLRACE_PERMISSION", `${details.uri}: the proxy wants credentials: http://user:password@host:port`, details);
+  if (refused !== undefined)
+    return new MillraceError("MILLRACE_UNAVAILABLE", `${details.uri}: the proxy refuses to connect (HTTP ${refused})`, details);
   if (code !== undefined && TLS_TRUST.test(code))
     return new MillraceError(
       "MILLRACE_CONFIG",
@@ -51,6 +59,9 @@ export function networkError(error: unknown, subject: Subject): MillraceError {
   // A DNS or connect error of several addresses has an empty message; its code says it all.
   return new MillraceError("MILLRACE_UNAVAILABLE", `${details.uri}: ${message || code || "the connection failed"}`, details);
 }
+
+/** Answers of a server that has too much to do. Others of its errors say nothing of that. */
+const SLOW_DOWN: ReadonlySet<number> = new Set([429, 503]);
 
 /** The error for an HTTP status, where no store knows better. `said` is the server's own word for it. */
 export function statusError(refusal: Refusal, subject: Subject, said = ""): MillraceError {
@@ -67,7 +78,8 @@ export function statusError(refusal: Refusal, subject: Subject, said = ""): Mill
       details,
     );
   if (status === 408 || status === 429 || status >= 500) {
-    const retryAfterMs = parseRetryAfter(header(refusal.headers, "retry-after"));
+    const asked = parseRetryAfter(header(refusal.headers, "retry-after"));
+    const retryAfterMs = asked ?? (SLOW_DOWN.has(status) ? 0 : undefined);
     return new MillraceError("MILLRACE_UNAVAILABLE", `${uri}: the server is unavailable (${word})`, { ...details, retryAfterMs });
   }
   return new MillraceError("MILLRACE_CONFIG", `${uri}: the server refuses the request (${word}); check the URI and the endpoint`, details);

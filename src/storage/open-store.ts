@@ -1,10 +1,12 @@
 import type { ModuleRef, S3Options } from "../api.js";
 import { MillraceError } from "../errors.js";
 import { FileStore } from "./file-store.js";
-import type { HttpTimeouts } from "./http-client.js";
 import { HttpStore } from "./http-store.js";
+import type { HttpTimeouts } from "./http-timeouts.js";
 import { memoryStore } from "./memory-store.js";
 import { moduleStore } from "./module-store.js";
+import type { Proxies } from "./proxies.js";
+import type { RangeGetter } from "./range-answer.js";
 import type { RetryPolicy } from "./retry.js";
 import { S3Store } from "./s3-store.js";
 import type { Store } from "./store.js";
@@ -15,13 +17,17 @@ export interface OpenStoreOptions {
   /** Own stores by scheme; they go before the built-in ones. */
   readonly stores?: Readonly<Record<string, ModuleRef>> | undefined;
   readonly timeouts?: HttpTimeouts | undefined;
+  /** Sends the ranged GETs of http and s3 stores; stays its owner's to close. Default: a client for each store, in this thread. */
+  readonly ranges?: RangeGetter | undefined;
+  /** Of http and s3 stores. Default: none, whatever the environment says. */
+  readonly proxies?: Proxies | undefined;
   /** For what a store must retry by itself: the requests of an s3 write. */
   readonly retry?: RetryPolicy | undefined;
 }
 
 /**
- * Opens the store of a URI's root (`parseUri(uri).root`), bare: retry, limits and counters go around it, in this order from the outside:
- * `withRetry(withLimits(withCounters(store)))`, so that every try queues and counts. Throws MILLRACE_CONFIG. Makes no request.
+ * Opens the store of a URI's root (`parseUri(uri).root`), bare: retry, limits, hedges and counters go around it, in this order from the outside:
+ * `withRetry(withLimits(withHedge(withCounters(store))))`, so that every try queues and counts. Throws MILLRACE_CONFIG. Makes no request.
  */
 export async function openStore(uri: string, options: OpenStoreOptions = {}): Promise<Store> {
   const { scheme, root } = parseUri(uri);
@@ -33,7 +39,7 @@ export async function openStore(uri: string, options: OpenStoreOptions = {}): Pr
       return S3Store.open(name, options);
     case "http":
     case "https":
-      return new HttpStore(root, options.timeouts);
+      return new HttpStore(root, options.timeouts, options.ranges, options.proxies);
     case "file":
       return new FileStore();
     case "memory":

@@ -1,18 +1,10 @@
-import { MillraceError } from "../errors.js";
 import { parseContentRange } from "./http-range.js";
-import { header, type Refusal, type Subject } from "./network-errors.js";
+import { header, type Refusal } from "./network-errors.js";
+import { bringsBytes, type RangeCall, RangeSink, type Verdict } from "./range-sink.js";
 import type { ReadOptions, StoredObject } from "./store.js";
-import { TargetWriter, targetBytes } from "./targets.js";
-import { redactUri } from "./uri.js";
 
 /** One ranged GET, signed and ready to go. Its `headers` hold the Range and the condition on the version. */
-export interface RangeRequest extends Subject {
-  /** `https://host:port` */
-  readonly origin: string;
-  /** Percent-encoded, with query. */
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly range: { readonly begin: number; readonly end: number };
+export interface RangeRequest extends RangeCall {
   readonly object: StoredObject;
   /** The version that a response head speaks of, in the form of `object.etag`; undefined where it says nothing. */
   readonly versionOf: (headers: Refusal["headers"], size: number) => string | undefined;
@@ -24,93 +16,36 @@ export interface RangeRequest extends Subject {
  */
 export type Outcome = Refusal | "done" | "stale" | "unexpected";
 
-/** Enough of an error's body to find its code. */
-const REFUSAL_BYTES = 8192;
+/** What sends ranged GETs and lets their answers take what comes. */
+export interface RangeGetter {
+  /**
+   * "unexpected": the server's answer is none of this client's, and nothing of it was used. Once it has settled, nothing more is written.
+   * Throws MILLRACE_CHANGED, _CONFIG, _TIMEOUT, _UNAVAILABLE, _ABORTED, _CLOSED.
+   */
+  get(answer: RangeAnswer, signal: AbortSignal | undefined): Promise<Exclude<Outcome, "stale">>;
+  /** Requests under way fail with MILLRACE_CLOSED, later ones too. Resolves when every socket is closed. Idempotent. */
+  close(): Promise<void>;
+}
 
 /** What came in answer to one RangeRequest, whatever the transport: checks the head, asks the claim, fills the targets. No I/O. */
-export class RangeAnswer {
-  readonly request: RangeRequest;
-  readonly #writer: TargetWriter;
-  readonly #wanted: number;
-  readonly #options: ReadOptions;
-  #received = 0;
-  #refusal: { readonly status: number; readonly headers: Refusal["headers"] } | undefined;
-  #said: Buffer = Buffer.alloc(0);
+export class RangeAnswer extends RangeSink {
+  declare readonly request: RangeRequest;
+  readonly #claim: (() => boolean) | undefined;
 
   /** The targets hold `range.end - range.begin` bytes together. */
-  constructor(request: RangeRequest, targets: readonly Uint8Array[], options: ReadOptions) {
-    this.request = request;
-    this.#writer = new TargetWriter(targets);
-    this.#wanted = targetBytes(targets);
-    this.#options = options;
-  }
-
-  /** Body bytes that are still to come. */
-  get missing(): number {
-    return this.#wanted - this.#received;
+  constructor(request: RangeRequest, targets: readonly Uint8Array[], { claim, progress }: ReadOptions) {
+    super(request, targets, progress);
+    this.#claim = claim;
   }
 
   /**
-   * "body": the bytes asked for follow. "refusal": the server answered with another status. "unclaimed": another request has won.
+   * Checks the head and asks the claim.
    * Throws MILLRACE_CHANGED, _CONFIG and _UNAVAILABLE where the head does not promise exactly the bytes asked for, of the right version.
    */
-  head(status: number, headers: Refusal["headers"]): "body" | "refusal" | "unclaimed" {
-    if (status !== 206 && status !== 200) {
-      this.#refusal = { status, headers };
-      return "refusal";
-    }
+  head(status: number, headers: Refusal["headers"]): Verdict {
+    if (!bringsBytes(status)) return this.refused(status, headers);
     this.#checkHead(status, headers);
-    return this.#options.claim === undefined || this.#options.claim() ? "body" : "unclaimed";
-  }
-
-  /** What is left of the target at hand: memory for the next bytes of the body. Only where some are missing. */
-  space(): Uint8Array {
-    return this.#writer.space();
-  }
-
-  /** The first `count` bytes of `space()` are there. */
-  filled(count: number): void {
-    this.#writer.advance(count);
-    this.#count(count);
-  }
-
-  /** Copies the next bytes of the body. Throws MILLRACE_UNAVAILABLE, with none of them written, where they are more than are missing. */
-  write(chunk: Uint8Array): void {
-    if (chunk.length > this.missing) throw this.error("MILLRACE_UNAVAILABLE", "the server sent more bytes than it was asked for");
-    this.#writer.write(chunk);
-    this.#count(chunk.length);
-  }
-
-  /** Bytes of a refusal's body that were kept. */
-  get kept(): number {
-    return this.#said.length;
-  }
-
-  /** Keeps the next bytes of a refusal's body. True when there are enough. */
-  keep(chunk: Uint8Array): boolean {
-    this.#said = Buffer.concat([this.#said, chunk]);
-    return this.#said.length >= REFUSAL_BYTES;
-  }
-
-  /** The refusal with what was kept of its body; undefined where the answer is none. */
-  refusal(): Refusal | undefined {
-    return this.#refusal && { ...this.#refusal, body: this.#said.toString("utf8", 0, REFUSAL_BYTES) };
-  }
-
-  /** The body has ended, or the connection has. */
-  cutShort(): MillraceError {
-    return this.error("MILLRACE_UNAVAILABLE", `the body ended after ${this.#received} of ${this.#wanted} bytes`);
-  }
-
-  error(code: MillraceError["code"], said: string): MillraceError {
-    const { range } = this.request;
-    const uri = redactUri(this.request.uri);
-    return new MillraceError(code, `${uri}: ${said} (bytes ${range.begin} to ${range.end})`, { uri, range });
-  }
-
-  #count(bytes: number): void {
-    this.#received += bytes;
-    if (this.#options.progress !== undefined) this.#options.progress.received += bytes;
+    return this.#claim === undefined || this.#claim() ? "body" : "unclaimed";
   }
 
   #checkHead(status: number, headers: Refusal["headers"]): void {
@@ -129,7 +64,7 @@ export class RangeAnswer {
     const { begin, end } = held ?? { begin: 0, end: object.size };
     if (status === 200 && (begin !== range.begin || end !== range.end))
       throw this.error("MILLRACE_CONFIG", "the server does not support ranged requests: it sent the whole object");
-    if (begin !== range.begin || end !== range.end || (length !== undefined && Number(length) !== this.#wanted))
+    if (begin !== range.begin || end !== range.end || (length !== undefined && Number(length) !== this.missing))
       throw this.error("MILLRACE_UNAVAILABLE", `the server answered with bytes ${begin} to ${end}`);
   }
 }

@@ -1,8 +1,9 @@
 import { type MillraceError, throwIfAborted } from "../errors.js";
-import { DEFAULT_TIMEOUTS, type HttpTimeouts } from "./http-client.js";
-import type { Outcome, RangeAnswer } from "./range-answer.js";
+import { DEFAULT_TIMEOUTS, type HttpTimeouts } from "./http-timeouts.js";
+import type { Outcome } from "./range-answer.js";
 import { type ConnectionContext, RangeConnection } from "./range-connection.js";
 import { type Endpoint, endpointOf } from "./range-endpoint.js";
+import type { RangeSink } from "./range-sink.js";
 
 /** Holds a response's head and what comes with it: 110 KB at 59 CPU µs, where 16 KiB, more reads, take 98; 8 MiB alike. */
 const SCRATCH_BYTES = 64 * 1024;
@@ -41,7 +42,7 @@ export class RangeClient {
    * Sends the request of `answer` and lets it take what comes. "unexpected": the server's answer is none of this client's, and nothing of it was
    * used. Once it has settled, nothing more is written. Throws MILLRACE_CHANGED, _CONFIG, _TIMEOUT, _UNAVAILABLE, _ABORTED, _CLOSED.
    */
-  async get(answer: RangeAnswer, signal: AbortSignal | undefined): Promise<Exclude<Outcome, "stale">> {
+  async get(answer: RangeSink, signal: AbortSignal | undefined): Promise<Exclude<Outcome, "stale">> {
     const pool = this.#pool(answer.request.origin);
     const request = requestText(pool.host, answer);
     const used = pool.idle.pop();
@@ -71,7 +72,7 @@ export class RangeClient {
     return pool;
   }
 
-  #open({ endpoint, idle }: Pool, answer: RangeAnswer): RangeConnection {
+  #open({ endpoint, idle }: Pool, answer: RangeSink): RangeConnection {
     if (this.#closed) throw closedError(answer);
     const onIdle = (connection: RangeConnection): void => {
       if (idle.length < MAX_IDLE) idle.push(connection);
@@ -88,12 +89,12 @@ export class RangeClient {
   }
 }
 
-function closedError(answer: RangeAnswer): MillraceError {
+function closedError(answer: RangeSink): MillraceError {
   return answer.error("MILLRACE_CLOSED", "the store was closed");
 }
 
 /** Throws MILLRACE_CONFIG where a line break or another control character would end a line early. */
-function requestText(host: string, answer: RangeAnswer): string {
+function requestText(host: string, answer: RangeSink): string {
   const { path, headers } = answer.request;
   let text = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
   if (!/^[\x21-\x7e]+$/.test(path))

@@ -1,9 +1,10 @@
 import type { Socket } from "node:net";
 import { abortedError } from "../errors.js";
-import type { HttpTimeouts } from "./http-client.js";
+import { CONNECTION_LIFE_MS, type HttpTimeouts } from "./http-timeouts.js";
 import { networkError } from "./network-errors.js";
-import type { Outcome, RangeAnswer } from "./range-answer.js";
+import type { Outcome } from "./range-answer.js";
 import { type Endpoint, openSocket } from "./range-endpoint.js";
+import type { RangeSink, Verdict } from "./range-sink.js";
 import { dechunk, MAX_HEAD_BYTES, parseFinalHead, type ResponseHead } from "./response-head.js";
 import { redactUri } from "./uri.js";
 
@@ -17,7 +18,7 @@ export interface ConnectionContext {
 }
 
 interface Exchange {
-  readonly answer: RangeAnswer;
+  readonly answer: RangeSink;
   readonly request: string;
   readonly signal: AbortSignal | undefined;
   readonly resolve: (outcome: Outcome) => void;
@@ -41,10 +42,12 @@ export class RangeConnection {
   readonly closed: Promise<void>;
   readonly #context: ConnectionContext;
   readonly #socket: Socket;
+  /** Spread over a fifth of a life, so that those opened together do not end together. */
+  readonly #lastUse: number = performance.now() + CONNECTION_LIFE_MS * (1 - Math.random() / 5);
   #exchange: Exchange | undefined;
-  #phase: "none" | "head" | "body" | "refusal" = "none";
+  #phase: "none" | "head" | "judging" | "body" | "refusal" = "none";
   #head: ResponseHead | undefined;
-  /** What came of a head, or of a chunked refusal, before it was whole. */
+  /** What came of a head, or of a chunked refusal, before it was whole; behind a head that is being judged, of the body. */
   #partial: Buffer | undefined;
   #ready = false;
   /** When the last exchange ended, and how long the rest was since; undefined for the first. Milliseconds. */
@@ -72,7 +75,7 @@ export class RangeConnection {
   }
 
   /** Sends a request and takes its answer. Not while another is under way. Throws what the answer and the network do. */
-  run(request: string, answer: RangeAnswer, signal: AbortSignal | undefined): Promise<Outcome> {
+  run(request: string, answer: RangeSink, signal: AbortSignal | undefined): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       this.#exchange = { answer, request, signal, resolve, reject };
       signal?.addEventListener("abort", this.#onAbort, { once: true });
@@ -84,7 +87,7 @@ export class RangeConnection {
   }
 
   /** Ends the connection; a request under way fails with `error`. */
-  destroy(error: (answer: RangeAnswer) => Error): void {
+  destroy(error: (answer: RangeSink) => Error): void {
     if (this.#exchange === undefined) this.#socket.destroy();
     else this.#fail(error(this.#exchange.answer));
   }
@@ -103,7 +106,7 @@ export class RangeConnection {
     } catch (error) {
       this.#fail(error as Error);
     }
-    return true;
+    return this.#phase !== "judging";
   };
 
   readonly #onConnect = (): void => {
@@ -137,6 +140,8 @@ export class RangeConnection {
     } else {
       const chunk = this.#context.scratch.subarray(0, count);
       if (this.#phase === "head") this.#takeHead(exchange, chunk);
+      // TLS hands out what it has deciphered, paused or not.
+      else if (this.#phase === "judging") this.#partial = Buffer.concat([this.#partial!, chunk]);
       else this.#takeMore(exchange, chunk);
     }
   }
@@ -152,14 +157,37 @@ export class RangeConnection {
 
   /** The head is there, and `rest` of what came with it. */
   #begin(exchange: Exchange, head: ResponseHead, rest: Buffer): void {
+    this.#head = head;
     const verdict = exchange.answer.head(head.status, head.headers);
     // The claim is the caller's code: it may have ended the read.
     if (this.#exchange !== exchange) return;
+    if (typeof verdict === "string") this.#judged(exchange, verdict, rest);
+    else void this.#await(exchange, verdict, rest);
+  }
+
+  /** Reads nothing until the verdict is there; without a time limit, since the server has done its part. */
+  async #await(exchange: Exchange, verdict: Promise<Verdict>, rest: Buffer): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#phase = "judging";
+    this.#partial = Buffer.from(rest);
+    try {
+      const given = await verdict;
+      if (this.#exchange !== exchange) return;
+      const came = this.#partial;
+      this.#partial = undefined;
+      this.#judged(exchange, given, came);
+      this.#socket.resume();
+      if (this.#socket.readableEnded || this.#socket.destroyed) this.#onLost();
+    } catch (error) {
+      if (this.#exchange === exchange) this.#fail(error as Error);
+    }
+  }
+
+  #judged(exchange: Exchange, verdict: Verdict, rest: Buffer): void {
     if (verdict === "unclaimed") {
       this.#finish("done", false);
       return;
     }
-    this.#head = head;
     this.#phase = verdict;
     this.#wait(this.#context.timeouts.stallMs, "the body stalled");
     this.#takeMore(exchange, rest);
@@ -200,6 +228,8 @@ export class RangeConnection {
   /** The connection is at its end, or is to be. */
   #onLost(error?: Error): void {
     const answer = this.#exchange?.answer;
+    // All of the body may have come before the end: what is missing shows when the head is judged.
+    if (this.#phase === "judging" && error === undefined) return;
     if (answer === undefined) this.#socket.destroy();
     else if (this.#phase === "refusal") {
       // What was kept of a refusal's body says more than the broken socket does.
@@ -220,9 +250,10 @@ export class RangeConnection {
   /** Only where the next read is into scratch memory: within a read's callback, or outside of a body. */
   #finish(outcome: Outcome, keepAlive: boolean): void {
     const { resolve } = this.#detach()!;
-    if (!keepAlive) this.#socket.destroy();
+    const now = performance.now();
+    if (!keepAlive || now >= this.#lastUse) this.#socket.destroy();
     else {
-      this.#idleSince = performance.now();
+      this.#idleSince = now;
       this.#socket.unref();
       this.#timer = setTimeout(() => this.#socket.destroy(), IDLE_MS).unref();
       this.#context.onIdle(this);

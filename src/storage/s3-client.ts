@@ -1,10 +1,12 @@
 import type { S3, S3ClientConfig } from "@aws-sdk/client-s3";
 import type { S3Credentials, S3Options } from "../api.js";
 import { abortedError, MillraceError, throwIfAborted } from "../errors.js";
-import { DEFAULT_TIMEOUTS, type HttpTimeouts } from "./http-client.js";
+import type { HttpTransports } from "./http-get.js";
+import { DEFAULT_TIMEOUTS, type HttpTimeouts } from "./http-timeouts.js";
 import { header, type Subject } from "./network-errors.js";
 import { CredentialCache } from "./s3-credentials.js";
 import { failureOfSdk, isExpired, isSkewed, type S3Failure, sdkError } from "./s3-errors.js";
+import { sdkHandler } from "./sdk-handler.js";
 import { Sigv4Signer } from "./sigv4.js";
 
 /** Where a bucket is reached, as the SDK resolves it from options, environment and profile. */
@@ -23,11 +25,22 @@ type Sdk = typeof import("@aws-sdk/client-s3");
 /** One call of the SDK, to be made with these options. */
 export type SdkCall<T> = (client: S3, options: { readonly abortSignal?: AbortSignal }) => Promise<T>;
 
+/** Loaded when the first s3 store opens, or before: those who have none need not hold it. */
+export function loadSdk(): Promise<Sdk> {
+  return import("@aws-sdk/client-s3");
+}
+
 /** What a server that is not AWS gets signed where no region is set: what most of them expect. */
 const DEFAULT_REGION = "us-east-1";
 
 /** For clients that sign nothing: the SDK wants some. */
 const NO_CREDENTIALS = { accessKeyId: "anonymous", secretAccessKey: "-" };
+
+/** Where one GET goes. */
+export interface RequestTarget extends Pick<Place, "origin" | "host"> {
+  /** Percent-encoded, without query. */
+  readonly path: string;
+}
 
 /** What a signed request was signed with. */
 export interface Signed {
@@ -36,8 +49,7 @@ export interface Signed {
 }
 
 /**
- * One bucket, ready for requests: the SDK for control calls, place and signature for GETs of our own. The SDK is loaded here only, when the
- * first s3 store opens. Its own retries are off: the retry around the store bounds them all.
+ * One bucket, ready for requests: the SDK for control calls, place and signature for GETs of our own. The SDK's own retries are off: the retry around the store bounds them all.
  */
 export class S3Connection {
   readonly client: S3;
@@ -54,21 +66,22 @@ export class S3Connection {
   }
 
   /** Throws MILLRACE_CONFIG where no region is known or the endpoint is not valid. Makes no request. */
-  static async open(bucket: string, options: S3Options, timeouts: HttpTimeouts): Promise<S3Connection> {
-    const sdk = await import("@aws-sdk/client-s3");
+  static async open(bucket: string, options: S3Options, timeouts: HttpTimeouts, transports: HttpTransports): Promise<S3Connection> {
+    const sdk = await loadSdk();
     const { credentials } = options;
     const own = credentials && new CredentialCache(typeof credentials === "function" ? credentials : async () => credentials);
     const config = clientConfig(options, timeouts, own);
     const place = await locate(sdk, config, bucket);
-    const client = new sdk.S3({ ...config, region: place.region });
+    const proxied = transports.proxied(place.origin) && { requestHandler: sdkHandler(transports.agent), expectContinueHeader: false };
+    const client = new sdk.S3({ ...config, ...proxied, region: place.region });
     return new S3Connection(client, place, options.anonymous ? undefined : (own ?? new CredentialCache(() => client.config.credentials())));
   }
 
-  /** The headers of a GET for this path, signed unless anonymous. */
-  async signGet(path: string, headers: Record<string, string>): Promise<Signed> {
+  /** The headers of a GET, signed unless anonymous. */
+  async signGet({ host, path }: RequestTarget, headers: Record<string, string>): Promise<Signed> {
     if (this.#credentials === undefined) return { headers, credentials: undefined };
     const credentials = await this.#credentials.get();
-    const request = { method: "GET", host: this.place.host, path };
+    const request = { method: "GET", host, path };
     const signature = this.#signer.sign(request, credentials, new Date(Date.now() + this.#clockOffsetMs));
     return { headers: Object.assign(signature, headers), credentials };
   }

@@ -17,14 +17,14 @@ const EXPIRED: ReadonlySet<string> = new Set([
   "RequestExpired",
   "InvalidToken",
 ]);
-/** Errors that pass, whatever their status. */
-const PASSING: ReadonlySet<string> = new Set([
-  "SlowDown",
-  "RequestTimeout",
-  "Throttling",
-  "ThrottlingException",
-  "InternalError",
-  "OperationAborted",
+/** Errors that pass, whatever their status: with the status that says what they mean. */
+const PASSING: ReadonlyMap<string, number> = new Map([
+  ["SlowDown", 503],
+  ["Throttling", 503],
+  ["ThrottlingException", 503],
+  ["RequestTimeout", 500],
+  ["InternalError", 500],
+  ["OperationAborted", 500],
 ]);
 const ELSEWHERE: ReadonlySet<string> = new Set(["PermanentRedirect", "AuthorizationHeaderMalformed", "TemporaryRedirect", "Redirect"]);
 
@@ -90,7 +90,8 @@ export function s3Error(failure: S3Failure, subject: Subject): MillraceError {
   if (EXPIRED.has(code)) return make("MILLRACE_PERMISSION", "the credentials have expired; renew them");
   if (isSkewed(failure)) return make("MILLRACE_PERMISSION", "this machine's clock is wrong; set it");
   if (code === "InvalidObjectState") return make("MILLRACE_PERMISSION", "the object is archived; restore it first");
-  if (PASSING.has(code)) return statusError({ ...failure, status: 503 }, subject, said);
+  const passing = PASSING.get(code);
+  if (passing !== undefined) return statusError({ ...failure, status: passing }, subject, said);
   if (ELSEWHERE.has(code) || (status >= 300 && status < 400))
     return make(
       "MILLRACE_CONFIG",

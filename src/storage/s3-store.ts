@@ -1,12 +1,14 @@
 import type { ListObjectsV2Output } from "@aws-sdk/client-s3";
 import type { S3Options } from "../api.js";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
-import type { HttpTimeouts } from "./http-client.js";
 import { HttpTransports, rangeGet } from "./http-get.js";
 import { rangeHeader } from "./http-range.js";
+import type { HttpTimeouts } from "./http-timeouts.js";
 import { header, type Refusal, type Subject } from "./network-errors.js";
+import type { Proxies } from "./proxies.js";
+import type { RangeGetter } from "./range-answer.js";
 import type { RetryPolicy } from "./retry.js";
-import { S3Connection } from "./s3-client.js";
+import { type RequestTarget, S3Connection } from "./s3-client.js";
 import { failureOf, s3Error } from "./s3-errors.js";
 import { quotedEtag, writeS3 } from "./s3-write.js";
 import type { ListOptions, ReadOptions, Store, StoredObject, WriteOptions } from "./store.js";
@@ -16,6 +18,10 @@ import { encodePath } from "./uri.js";
 export interface S3StoreOptions {
   readonly s3?: S3Options | undefined;
   readonly timeouts?: HttpTimeouts | undefined;
+  /** Sends the ranged GETs; stays its owner's to close. Default: a client in this thread. */
+  readonly ranges?: RangeGetter | undefined;
+  /** Default: none. */
+  readonly proxies?: Proxies | undefined;
   /** Of the requests of one write; reads are retried by the wrapper around the store. */
   readonly retry?: RetryPolicy | undefined;
 }
@@ -33,18 +39,19 @@ export class S3Store implements Store {
   /** A request has shown that the bucket is there: a missing object is then a missing key. */
   #bucketSeen = false;
 
-  private constructor(bucket: string, connection: S3Connection, options: S3StoreOptions) {
+  private constructor(bucket: string, connection: S3Connection, transports: HttpTransports, options: S3StoreOptions) {
     const { host } = connection.place;
     this.uri = /\.amazonaws\.com(\.cn)?$/.test(host) ? `s3://${bucket}` : `s3://${bucket}@${host.replace(`${bucket}.`, "")}`;
     this.#bucket = bucket;
     this.#connection = connection;
-    this.#transports = new HttpTransports(options.timeouts);
+    this.#transports = transports;
     this.#retry = options.retry ?? {};
   }
 
   /** Loads the SDK and resolves endpoint and region; makes no request. Throws MILLRACE_CONFIG. */
   static async open(bucket: string, options: S3StoreOptions = {}): Promise<S3Store> {
-    return new S3Store(bucket, await S3Connection.open(bucket, options.s3 ?? {}, options.timeouts ?? {}), options);
+    const transports = new HttpTransports(options.timeouts, options.ranges, options.proxies);
+    return new S3Store(bucket, await S3Connection.open(bucket, options.s3 ?? {}, options.timeouts ?? {}, transports), transports, options);
   }
 
   async *list(prefix: string, { signal, startAfter }: ListOptions = {}): AsyncIterable<StoredObject> {
@@ -83,17 +90,19 @@ export class S3Store implements Store {
     const range = { begin, end: begin + targetBytes(targets) };
     throwIfAborted(options.signal, "The read");
     if (range.end === range.begin) return;
-    const { origin, base } = this.#connection.place;
-    const path = base + encodePath(object.path);
+    const { place } = this.#connection;
+    let target: RequestTarget = { origin: place.origin, host: place.host, path: place.base + encodePath(object.path) };
     const condition = { range: rangeHeader(begin, range.end), "if-match": object.etag, "accept-encoding": "identity" };
     const uri = this.#uri(object.path);
     for (let mended = false; ; mended = true) {
-      const { headers, credentials } = await this.#connection.signGet(path, condition);
-      const request = { uri, range, object, origin, path, headers, versionOf: etagOf };
+      const { headers, credentials } = await this.#connection.signGet(target, condition);
+      const request = { uri, range, object, origin: target.origin, path: target.path, headers, versionOf: etagOf };
       const refusal = await rangeGet(this.#transports, request, targets, options);
       if (refusal === undefined) return;
       const failure = failureOf(refusal);
-      if (mended || !(await this.#connection.mend(failure, credentials))) throw s3Error(failure, request);
+      const elsewhere = redirected(failure, target);
+      if (mended || !(elsewhere || (await this.#connection.mend(failure, credentials)))) throw s3Error(failure, request);
+      target = elsewhere ?? target;
     }
   }
 
@@ -143,6 +152,14 @@ export class S3Store implements Store {
   #uri(path: string): string {
     return `${this.uri}/${path}`;
   }
+}
+
+/** Where S3 sends a request while the name of a new bucket is not known everywhere: another host, which gets a signature of its own. */
+function redirected({ status, headers }: Refusal, { origin }: RequestTarget): RequestTarget | undefined {
+  // Taken apart as it is: URL would rewrite paths with dots in them.
+  const location = /^(https?:\/\/([^/?#@]+))(\/[^?#]*)$/.exec(header(headers, "location") ?? "");
+  if (status !== 307 || location === null || (origin.startsWith("https:") && location[1]!.startsWith("http:"))) return undefined;
+  return { origin: location[1]!, host: location[2]!, path: location[3]! };
 }
 
 function etagOf(headers: Refusal["headers"]): string | undefined {

@@ -3,6 +3,8 @@
  * Limits, retries and faults wrap this interface; none is a special case inside a store.
  */
 
+import type { Urgency } from "./priority.js";
+
 /** What a store says of one object. `path` is the key below the store's root. */
 export interface StoredObject {
   readonly path: string;
@@ -22,8 +24,8 @@ export interface ReadOptions {
   /** Called once, at the first valid response head. False: another request has won, end without touching the targets. */
   readonly claim?: (() => boolean) | undefined;
   readonly progress?: ReadProgress | undefined;
-  /** For the limiter that wraps the store: lower goes first. 0 demand, 1 read-ahead, 2 and up prefetch. */
-  readonly priority?: number | undefined;
+  /** For the limiter that wraps the store, which hands on a number: lower goes first. 0 demand, 1 read-ahead, 2 and up prefetch. */
+  readonly priority?: Urgency | undefined;
 }
 
 export interface ListOptions {
@@ -40,6 +42,22 @@ export interface WriteOptions {
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
 
+/** What has been measured of an origin, and what follows from it. */
+export interface PaceStats {
+  /** Requests that may be in flight now. */
+  readonly concurrency: number;
+  /** Time to the first byte, milliseconds, smoothed; undefined before the first. */
+  readonly latencyMs: number | undefined;
+  /** Bytes a second of one connection's body, smoothed; undefined before the first body that was long enough. */
+  readonly connectionBytesPerSecond: number | undefined;
+  /** Bytes a second of all requests together, in the last round that used every place; undefined before the first. */
+  readonly bytesPerSecond: number | undefined;
+  /** What one request should read at most: 8 to 32 MiB, a power of two. */
+  readonly spanBytes: number;
+  /** Answers that asked for fewer requests. */
+  readonly slowDowns: number;
+}
+
 export interface Store {
   /** The root, with the endpoint where it is not the provider's own: part of every object's identity. No credentials. */
   readonly uri: string;
@@ -51,11 +69,13 @@ export interface Store {
    * Fills the targets, in order, with the bytes from `begin`, of this version only. One request; the targets are the only memory written.
    * Once the promise has settled the targets are not written any more, also after an abort.
    * Throws MILLRACE_CHANGED where the object is not `object.etag` any more, MILLRACE_NOT_FOUND, MILLRACE_PERMISSION,
-   * and MILLRACE_UNAVAILABLE or MILLRACE_TIMEOUT where another try may help.
+   * and MILLRACE_UNAVAILABLE or MILLRACE_TIMEOUT where another try may help; with `retryAfterMs` where the origin asks for fewer requests.
    */
   readInto(object: StoredObject, begin: number, targets: readonly Uint8Array[], options?: ReadOptions): Promise<void>;
   /** Writes the whole object; it is visible only when whole. Absent on stores that cannot write. */
   write?(path: string, parts: AsyncIterable<Uint8Array>, options?: WriteOptions): Promise<StoredObject>;
+  /** For what wraps the store and has measured it. A store has none of its own. */
+  pace?(): PaceStats;
   /** Ends sockets and other resources. */
   close?(): Promise<void>;
 }

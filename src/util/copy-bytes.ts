@@ -5,6 +5,8 @@
 
 /** Below this the call's own cost, some 150 ns, is more than it saves. */
 const SMALL = 1024;
+/** Below this a loop costs less than the view that any other way of copying needs, some 50 ns. */
+const TINY = 32;
 
 /** Copies all of `source` into `target` at `at`. Nobody may write to either meanwhile. Throws RangeError where it does not fit. */
 export function copyBytes(target: Uint8Array, at: number, source: Uint8Array): void {
@@ -12,8 +14,19 @@ export function copyBytes(target: Uint8Array, at: number, source: Uint8Array): v
     target.set(source, at);
     return;
   }
-  if (at + source.length > target.length) throw new RangeError(`${source.length} bytes at ${at} do not fit into ${target.length}`);
+  checkFit(target, at, source.length);
   Buffer.prototype.fill.call(target, source, at, at + source.length);
+}
+
+/** As `copyBytes`, of `source` from `begin` to `end`. */
+export function copyRange(target: Uint8Array, at: number, source: Uint8Array, begin: number, end: number): void {
+  checkFit(target, at, end - begin);
+  if (end - begin > TINY) copyBytes(target, at, source.subarray(begin, end));
+  else for (let i = begin; i < end; i++) target[at + i - begin] = source[i]!;
+}
+
+function checkFit(target: Uint8Array, at: number, length: number): void {
+  if (at + length > target.length) throw new RangeError(`${length} bytes at ${at} do not fit into ${target.length}`);
 }
 
 /** Memory of exactly this size, its content whatever was there before: for those who overwrite all of it. Transferable. */

@@ -5,6 +5,7 @@ import type { RawSample, RecordFormat } from "../../src/formats/format.js";
 import { Assembler } from "../../src/loader/assemble.js";
 import { Batch } from "../../src/loader/batch.js";
 import { type AnyArray, ARRAYS } from "../../src/loader/elements.js";
+import { batchRows } from "../support/raw-record.js";
 
 const DTYPES = Object.keys(ARRAYS) as DType[];
 
@@ -81,8 +82,8 @@ test("what goes into columns comes out of samples, less the rows that fail, thro
       const given: RawSample[] = drawn.map(([, ...values]) => Object.fromEntries(values.map(({ given }, i) => [`f${i}`, given as object])));
       // A record that fails lacks its last field: those before it are in their columns already.
       for (let row = 0; row < given.length; row++) if (failing[row]) delete given[row]![`f${cases.length - 1}`];
-      const format = { name: "given", fields: (bytes: Uint8Array) => given[bytes[0]!]! } satisfies Pick<RecordFormat, "name" | "fields">;
-      const rows = drawn.map((_, row) => ({ bytes: Uint8Array.of(row), key: `${row}`, index: row, shardPath: "s" }));
+      const format = { name: "given", fields: ({ bytes }) => given[bytes[0]!]! } satisfies Pick<RecordFormat, "name" | "fields">;
+      const rows = batchRows(drawn.map((_, row) => ({ bytes: Uint8Array.of(row), key: `${row}`, index: row, shardPath: "s" })));
       const decode = { decoder: { output: fields, run: (sample: unknown) => sample }, args: undefined, seed: 0, timeoutMs: 1000 };
       const assembler = new Assembler({
         format,
@@ -91,6 +92,7 @@ test("what goes into columns comes out of samples, less the rows that fail, thro
         root: "r",
         onError: "skip",
         decode: decoded ? decode : undefined,
+        recycle: true,
       });
       assembler.memory.give(Array.from({ length: 20 }, (_, i) => new Uint8Array(8 << (i % 6)).fill(0xee).buffer));
       const assembled = await assembler.assemble({ rows, padding: 0, epoch: 0 });

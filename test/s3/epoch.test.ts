@@ -33,7 +33,7 @@ const CASES = FORMATS.flatMap((format) =>
 
 describe.each(CASES)("$format, engine $engine, $workers decode workers, $worldSize ranks", ({ format, engine, workers, worldSize }) => {
   test("two epochs deliver each sample once; the second asks the origin for nothing", async () => {
-    await using mill = await openMillrace({ s3, engine, cache: { memory: "64MiB" } });
+    await using mill = await openMillrace({ s3, engine, cache: { memory: "64MiB" }, limits: { hedge: 0 } });
     const dataset: Dataset<Record<string, "bytes" | "int32">> = await mill.dataset(`s3://${BUCKET}/${format}`, { fields: FIELDS[format] });
     expect(dataset.sampleCount).toBe(240);
     const loaders = Array.from({ length: worldSize }, (_, rank) =>

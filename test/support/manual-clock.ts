@@ -26,12 +26,17 @@ export class ManualClock implements Clock {
       return Promise.resolve();
     }
     return new Promise((resolve, reject) => {
-      const sleeper = { at: this.#now + ms, wake: resolve };
-      this.#sleepers.push(sleeper);
-      signal?.addEventListener("abort", () => {
+      const wake = () => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      const sleeper = { at: this.#now + ms, wake };
+      const onAbort = () => {
         this.#sleepers.splice(this.#sleepers.indexOf(sleeper), 1);
-        reject(abortedError(signal));
-      });
+        reject(abortedError(signal!));
+      };
+      this.#sleepers.push(sleeper);
+      signal?.addEventListener("abort", onAbort, { once: true });
     });
   }
 

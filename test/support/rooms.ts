@@ -14,5 +14,6 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["engine"],
   ["adapters"],
   ["mill.ts"],
+  ["open.ts"],
   ["index.ts"],
 ];

@@ -46,7 +46,10 @@ function namesOf(member: ts.TypeElement): string[] {
   const type = ts.isPropertySignature(member) ? member.type : undefined;
   const parts: readonly ts.TypeNode[] = type !== undefined && ts.isUnionTypeNode(type) ? type.types : [];
   const literal = parts.find((part): part is ts.TypeLiteralNode => ts.isTypeLiteralNode(part));
-  return literal === undefined ? [name] : literal.members.flatMap((inner) => namesOf(inner).map((innerName) => `${name}.${innerName}`));
+  if (literal === undefined) return [name];
+  const inner = literal.members.flatMap((member) => namesOf(member).map((innerName) => `${name}.${innerName}`));
+  // Where it may be a word as well, it has a row of its own.
+  return parts.some((part) => ts.isLiteralTypeNode(part)) ? [name, ...inner] : inner;
 }
 
 describe("configuration.md", async () => {
@@ -82,6 +85,7 @@ describe("configuration.md", async () => {
     highWatermark: ["DiskCacheOptions", "highWatermark", String(DEFAULTS.highWatermark)],
     lowWatermark: ["DiskCacheOptions", "lowWatermark", String(DEFAULTS.lowWatermark)],
     concurrency: ["LimitOptions", "concurrency", String(DEFAULTS.concurrency)],
+    hedge: ["LimitOptions", "hedge", String(DEFAULTS.hedge)],
     maxRecordBytes: ["LimitOptions", "maxRecordBytes", formatBytes(DEFAULTS.maxRecordBytes)],
     lanes: ["LoaderOptions", "lanes", String(DEFAULTS.lanes)],
     windowBytes: ["ShuffleOptions", "window", formatBytes(DEFAULTS.windowBytes)],

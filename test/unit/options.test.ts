@@ -34,8 +34,10 @@ describe("millConfig", () => {
         bandwidth: undefined,
         requestsPerSecond: undefined,
         concurrency: DEFAULTS.concurrency,
+        hedge: DEFAULTS.hedge,
         maxRecordBytes: DEFAULTS.maxRecordBytes,
       },
+      ioThreads: expect.any(Number),
     });
     expect(config.engine.cache.memoryBytes).toBeGreaterThan(0);
   });
@@ -59,7 +61,7 @@ describe("millConfig", () => {
         blockSize: "256KiB",
         metadata: { ttl: "5m", memory: "8MiB" },
       },
-      limits: { bandwidth: "100MB", requestsPerSecond: 12.5, concurrency: 4, maxRecordBytes: "16MiB" },
+      limits: { bandwidth: "100MB", requestsPerSecond: 12.5, concurrency: 4, hedge: 0.01, maxRecordBytes: "16MiB" },
       engine: "inline",
       logger,
     });
@@ -83,7 +85,8 @@ describe("millConfig", () => {
         blockSize: 256 * 1024,
         metadata: { ttlMs: 300_000, memoryBytes: 8 * MIB },
       },
-      limits: { bandwidth: 100e6, requestsPerSecond: 12.5, concurrency: 4, maxRecordBytes: 16 * MIB },
+      ioThreads: 1,
+      limits: { bandwidth: 100e6, requestsPerSecond: 12.5, concurrency: 4, hedge: 0.01, maxRecordBytes: 16 * MIB },
     });
     structuredClone(engine); // It crosses to the engine's thread.
   });
@@ -168,6 +171,10 @@ describe("millConfig", () => {
     ["limits.bandwidth", { limits: { bandwidth: "fast" } }, "limits.bandwidth: expected bytes"],
     ["limits.requestsPerSecond", { limits: { requestsPerSecond: 0 } }, "limits.requestsPerSecond: "],
     ["limits.concurrency", { limits: { concurrency: 1.5 } }, "limits.concurrency: "],
+    ["limits.hedge", { limits: { hedge: 1.5 } }, "limits.hedge: "],
+    ["engine.ioThreads", { engine: { ioThreads: 0 } }, "engine"],
+    ["engine.ioThreads of words", { engine: { ioThreads: "many" } }, "engine"],
+    ["engine, unknown key", { engine: { threads: 2 } }, "engine"],
     ["limits.maxRecordBytes", { limits: { maxRecordBytes: "huge" } }, "limits.maxRecordBytes: expected bytes"],
     ["engine", { engine: "thread" }, "engine: "],
     ["logger", { logger: { info: () => {} } }, "logger: expected an object with debug, info, warn and error"],

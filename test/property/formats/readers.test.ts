@@ -9,6 +9,7 @@ import { Manifest } from "../../../src/formats/manifest.js";
 import { scanTfrecord, tfrecord } from "../../../src/formats/tfrecord.js";
 import { scanTar, webdataset } from "../../../src/formats/webdataset.js";
 import { encodeExample, type Features, maskedCrc32c, tarFile, tfrecordShard } from "../../support/datasets/index.js";
+import { rawRecord } from "../../support/raw-record.js";
 import { bytesRead, memoryReader } from "../../unit/formats/memory-reader.js";
 
 const payloads = fc.array(fc.uint8Array({ maxLength: 300 }), { maxLength: 20 });
@@ -92,9 +93,9 @@ async function consume(format: RecordFormat, bytes: Uint8Array, onError: "throw"
     expect(end).toBeGreaterThan(index.begins[i]!);
     if (index.inflatedSize !== undefined) continue;
     const record = bytes.subarray(index.begins[i], end);
-    await allowed(() => format.fields(record, undefined, context));
-    await allowed(() => format.fields(record, new Set(["a", "x", "record"]), context));
-    await allowed(() => format.defaultFields(record, context));
+    await allowed(() => format.fields(rawRecord(record, context), undefined));
+    await allowed(() => format.fields(rawRecord(record, context), new Set(["a", "x", "record"])));
+    await allowed(() => format.defaultFields(rawRecord(record, context)));
   }
   expect(end).toBeLessThanOrEqual(index.inflatedSize ?? bytes.length);
 }
@@ -118,7 +119,7 @@ describe("TFRecord", () => {
         const index = await scanTfrecord(reader, scan);
         const context = { shardPath: "a", classes: undefined };
         const read = [...index.begins].map(
-          (begin, i) => tfrecord.fields(bytes.subarray(begin, index.ends[i]), new Set(["record"]), context).record,
+          (begin, i) => tfrecord.fields(rawRecord(bytes.subarray(begin, index.ends[i]), context), new Set(["record"])).record,
         );
         expect(read.map((value) => [...(value as Uint8Array)])).toEqual(written.map((value) => [...value]));
         expect(bytesRead(reader)).toBeLessThanOrEqual(bytes.length * 3 + 3000 + written.length * 5000);
@@ -131,7 +132,7 @@ describe("TFRecord", () => {
     fc.assert(
       fc.property(features, fc.boolean(), (written, packed) => {
         const record = tfrecordShard([encodeExample(written, packed)]).bytes;
-        const read = tfrecord.fields(record, new Set(Object.keys(written)), { shardPath: "a", classes: undefined });
+        const read = tfrecord.fields(rawRecord(record, { shardPath: "a", classes: undefined }), new Set(Object.keys(written)));
         for (const [name, feature] of Object.entries(written)) {
           const value = read[name];
           if ("ints" in feature) expect(value).toEqual(BigInt64Array.from(feature.ints.map(BigInt)));
@@ -199,9 +200,9 @@ describe("WebDataset", () => {
         const whole = await webdataset.index(memoryReader(bytes, { path: "a.tar" }));
         expect(await scanTar(memoryReader(bytes, { path: "a.tar" }), scan)).toEqual(whole);
         const read = [...whole.begins].flatMap((begin, i) =>
-          Object.entries(webdataset.fields(bytes.subarray(begin, whole.ends[i]), undefined, { shardPath: "a", classes: undefined })).map(
-            ([name, value]) => [`${whole.keys![i]}.${name}`, [...(value as Uint8Array)]],
-          ),
+          Object.entries(
+            webdataset.fields(rawRecord(bytes.subarray(begin, whole.ends[i]), { shardPath: "a", classes: undefined }), undefined),
+          ).map(([name, value]) => [`${whole.keys![i]}.${name}`, [...(value as Uint8Array)]]),
         );
         expect(read).toEqual(written.map(({ name, bytes: content }) => [name.replace("y.Z", "y.z"), [...content]]));
       }),

@@ -1,9 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { MAX_SPAN_BYTES, partOf, planSpans } from "../../../src/blocks/span.js";
+import { partOf, planSpans, SPAN_BYTES } from "../../../src/blocks/span.js";
 
 const BLOCK = 1024;
-const ANYWHERE = { maxBytes: MAX_SPAN_BYTES, groupBytes: 0 };
+const ANYWHERE = { maxBytes: SPAN_BYTES, groupBytes: 0 };
 
 describe("partOf", () => {
   it("is the whole block, cut at the object's end, where it is admitted", () => {

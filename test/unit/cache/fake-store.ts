@@ -1,6 +1,7 @@
 /** A store whose bytes are a function of path and offset, that counts what is asked of it and can be held, failed and aborted. */
 import { type HoldRules, type ObjectVersion, objectVersion } from "../../../src/blocks/object-version.js";
 import { abortedError, MillraceError } from "../../../src/errors.js";
+import { priorityValue } from "../../../src/storage/priority.js";
 import type { ReadOptions, Store, StoredObject } from "../../../src/storage/store.js";
 import { deferred } from "../../../src/util/deferred.js";
 import { unlessAborted } from "../../../src/util/unless-aborted.js";
@@ -58,7 +59,7 @@ export class FakeStore implements Store {
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     this.requests++;
     this.inFlight++;
-    this.ranges.push({ path: object.path, begin, end: begin + length, priority: options.priority });
+    this.ranges.push({ path: object.path, begin, end: begin + length, priority: options.priority && priorityValue(options.priority) });
     try {
       await this.#wait(options.signal);
       const failure = this.failures.shift();

@@ -5,7 +5,9 @@ import type { DecodeSetup } from "../../../src/engine/decode-protocol.js";
 import { loadDecoder } from "../../../src/engine/load-decoder.js";
 import type { MillraceError } from "../../../src/errors.js";
 import { formatByName } from "../../../src/formats/infer.js";
+import { Manifest } from "../../../src/formats/manifest.js";
 import { Assembler, type BatchInput } from "../../../src/loader/assemble.js";
+import { batchRows } from "../../support/raw-record.js";
 import double from "./fixtures/decoders/double.js";
 import wicked from "./fixtures/decoders/wicked.js";
 
@@ -26,6 +28,8 @@ function setup(decoder: { url: string; output: Fields }, options: Partial<Decode
     classes: ["cat", "dog"],
     root: "memory://pets",
     onError: "throw",
+    recycle: true,
+    manifest,
     decoder: { url: decoder.url, output: decoder.output, args },
     seed: 7,
     timeoutMs: 20_000,
@@ -39,6 +43,13 @@ async function start(width: number, given: DecodeSetup): Promise<DecodePool> {
   return pool;
 }
 
+const pathOf = (row: number): string => `${row % 2 === 0 ? "cat" : "dog"}/${row}.jpg`;
+const manifest = Manifest.build({
+  format: "files",
+  root: "memory://pets",
+  shards: Array.from({ length: 10 }, (_, row) => ({ stored: { path: pathOf(row), size: 1, etag: "e", lastModified: undefined } })),
+}).toShared();
+
 const encoder = new TextEncoder();
 /** Rows of files in turn of two classes; every second record lies in shared memory, as the cache's do. */
 function batch(texts: readonly string[], options: Partial<BatchInput> = {}): BatchInput {
@@ -51,10 +62,10 @@ function batch(texts: readonly string[], options: Partial<BatchInput> = {}): Bat
       bytes = shared.subarray(at, at + bytes.length);
       at += bytes.length;
     }
-    const path = `${row % 2 === 0 ? "cat" : "dog"}/${row}.jpg`;
+    const path = pathOf(row);
     return { bytes, key: path, index: 100 + row, shardPath: path };
   });
-  return { rows, padding: 0, epoch: 2, ...options };
+  return { rows: batchRows(rows), padding: 0, epoch: 2, ...options };
 }
 
 const failure = (promise: Promise<unknown>): Promise<MillraceError> =>
@@ -76,6 +87,7 @@ describe("a pool of decode workers", () => {
       root: "memory://pets",
       onError: "throw",
       decode: { decoder: await loadDecoder(double.url, double.output), args, seed: 7, timeoutMs: 1000 },
+      recycle: false,
     });
     expect(first).toEqual(await inline.assemble(batch(texts, { epoch: 1, padding: 1 })));
     expect(third).toEqual(await inline.assemble(batch(texts, { epoch: 3, padding: 1 })));

@@ -3,21 +3,34 @@ import { MessageChannel } from "node:worker_threads";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ABORTED_JOB, AT_ROW, type DecodeSetup, type FromDecodeWorker, packRows, unpackRows } from "../../../src/engine/decode-protocol.js";
 import { serveDecode } from "../../../src/engine/decode-service.js";
-import type { BatchRow } from "../../../src/loader/assemble.js";
+import { Manifest } from "../../../src/formats/manifest.js";
+import { type BatchRows, RowCursor } from "../../../src/loader/batch-rows.js";
+import { batchRows } from "../../support/raw-record.js";
 import wicked from "./fixtures/decoders/wicked.js";
 
+const STORED = { size: 1, etag: "e", lastModified: undefined };
+const manifest = Manifest.build({
+  format: "files",
+  root: "memory://m",
+  shards: Array.from({ length: 4 }, (_, row) => ({
+    stored: { ...STORED, path: `c/${row}` },
+    index: { begins: Float64Array.of(0), ends: Float64Array.of(1), keys: [`${row}`] },
+  })),
+});
 const SETUP: DecodeSetup = {
   format: "files",
   fields: { bytes: "bytes" },
   classes: undefined,
   root: "memory://m",
   onError: "skip",
+  recycle: true,
+  manifest: manifest.toShared(),
   decoder: { url: wicked.url, output: wicked.output, args: undefined },
   seed: 0,
   timeoutMs: 10_000,
 };
-const rowsOf = (...texts: string[]): BatchRow[] =>
-  texts.map((text, row) => ({ bytes: new TextEncoder().encode(text), key: `${row}`, index: row, shardPath: `c/${row}` }));
+const rowsOf = (...texts: string[]): BatchRows =>
+  batchRows(texts.map((text, row) => ({ bytes: new TextEncoder().encode(text), key: `${row}`, index: row, shardPath: `c/${row}` })));
 
 describe("the worker's end, on this thread", () => {
   let channel: MessageChannel;
@@ -34,7 +47,7 @@ describe("the worker's end, on this thread", () => {
     await serveDecode(channel.port2, { millrace: "decode", setup, progress: progress.buffer as SharedArrayBuffer });
     return answer;
   };
-  const job = (id: number, rows: BatchRow[], without: number[] = [], memory: ArrayBuffer[] = []) =>
+  const job = (id: number, rows: BatchRows, without: number[] = [], memory: ArrayBuffer[] = []) =>
     channel.port1.postMessage({ t: "job", id, epoch: 0, padding: 0, rows: packRows(rows).packed, without, memory });
 
   test("is ready, assembles what it is sent, and says which row it is on", async () => {
@@ -79,23 +92,30 @@ describe("the worker's end, on this thread", () => {
   });
 });
 
-test("rows packed and unpacked are the same, shared memory shared, the rest copied once", () => {
+test("rows packed and unpacked are the same, in as many objects however many they are, shared memory shared, the rest copied once", () => {
   const shared = new Uint8Array(new SharedArrayBuffer(100)).fill(1);
   const own = new Uint8Array(new ArrayBuffer(100)).fill(2);
-  const rows: BatchRow[] = [shared.subarray(3, 10), own.subarray(5, 9), shared.subarray(0, 0), own.subarray(90)].map((bytes, row) => ({
-    bytes,
-    key: `k${row}`,
-    index: row * 7,
-    shardPath: row < 2 ? "a" : "b",
-  }));
+  const rows = batchRows(
+    [shared.subarray(3, 10), own.subarray(5, 9), shared.subarray(0, 0), own.subarray(90)].map((bytes, row) => ({
+      bytes,
+      key: `k${row}`,
+      index: row * 7,
+      shardPath: row < 2 ? "a" : "b",
+    })),
+  );
   const { packed, transfer } = packRows(rows);
   expect(transfer.map((buffer) => buffer.byteLength)).toEqual([14]);
   expect(packed.buffers).toHaveLength(2);
-  expect(packed.paths).toEqual(["a", "b"]);
-  const back = unpackRows(structuredClone(packed, { transfer }));
-  expect(back.map(({ bytes, ...row }) => ({ ...row, bytes: [...bytes] }))).toEqual(
-    rows.map(({ bytes, ...row }) => ({ ...row, bytes: [...bytes] })),
-  );
+  expect(Object.values(packed).every((part) => ArrayBuffer.isView(part) || part === packed.buffers)).toBe(true);
+  const back = unpackRows(structuredClone(packed, { transfer }), rows.names);
+  expect(shown(back)).toEqual(shown(rows));
   shared.fill(8);
-  expect([...back[0]!.bytes]).toEqual([8, 8, 8, 8, 8, 8, 8]);
+  expect(shown(back)[0]!.bytes).toEqual([8, 8, 8, 8, 8, 8, 8]);
 });
+
+function shown(rows: BatchRows): { index: number; key: string; shardPath: string; bytes: number[] }[] {
+  return Array.from({ length: rows.count }, (_, row) => {
+    const { index, key, shardPath, bytes, begin, end } = new RowCursor(rows, undefined, row);
+    return { index, key, shardPath, bytes: [...bytes.subarray(begin, end)] };
+  });
+}

@@ -1,8 +1,9 @@
 import { expect, it } from "vitest";
 import { classesOf, files } from "../../../src/formats/files.js";
+import { rawRecord } from "../../support/raw-record.js";
 import { failure, memoryReader } from "./memory-reader.js";
 
-const bytes = Buffer.from("abc");
+const bytes = new TextEncoder().encode("abc");
 
 it("sorts the folders' names by their UTF-8 bytes", () => {
   expect(classesOf(["train/dog/1.jpg", "train/cat/2.jpg", "val/dog/3.jpg", "x.jpg", "\u{1f600}/a", "\uff5e/a"])).toEqual([
@@ -28,15 +29,15 @@ it("refuses an object over the limit", async () => {
 
 it("gives bytes and label, as wanted", () => {
   const context = { shardPath: "train/dog/1.jpg", classes: ["cat", "dog"] };
-  expect(files.fields(bytes, undefined, context)).toEqual({ bytes, label: 1 });
-  expect(files.fields(bytes, new Set(["label"]), context)).toEqual({ label: 1 });
-  expect(files.fields(bytes, new Set(["bytes", "other"]), { shardPath: "x", classes: undefined })).toEqual({ bytes });
-  expect(files.defaultFields(bytes, context)).toEqual({ bytes: "bytes", label: "int32" });
+  expect(files.fields(rawRecord(bytes, context), undefined)).toEqual({ bytes, label: 1 });
+  expect(files.fields(rawRecord(bytes, context), new Set(["label"]))).toEqual({ label: 1 });
+  expect(files.fields(rawRecord(bytes, { shardPath: "x", classes: undefined }), new Set(["bytes", "other"]))).toEqual({ bytes });
+  expect(files.defaultFields(rawRecord(bytes, context))).toEqual({ bytes: "bytes", label: "int32" });
 });
 
 it("names a folder that is no class", async () => {
   for (const classes of [["cat"], undefined]) {
-    const error = await failure(() => files.fields(bytes, undefined, { shardPath: "train/dog/1.jpg", classes }));
+    const error = await failure(() => files.fields(rawRecord(bytes, { shardPath: "train/dog/1.jpg", classes }), undefined));
     expect(error.code).toBe("MILLRACE_FORMAT");
     expect(error.message).toContain('train/dog/1.jpg: its folder "dog"');
   }

@@ -27,6 +27,21 @@ describe.each([true, false])("lists, packed: %s", (packed) => {
   });
 });
 
+it("fills the same memory again for lists of one length, and reads others right", () => {
+  const wanted = new Set(["i", "f"]);
+  const read = (ints: bigint[], floats: number[]) => decodeExample(encodeExample({ i: { ints }, f: { floats } }), wanted);
+  const first = read([1n, -2n], [0.5, 2]);
+  const again = read([3n, 4n], [1.5, 3]);
+  expect(again.i).toBe(first.i);
+  expect(again.f).toBe(first.f);
+  expect(again).toEqual({ i: BigInt64Array.of(3n, 4n), f: Float32Array.of(1.5, 3) });
+  for (const length of [1, 0, 9, 3, 40]) {
+    const ints = Array.from({ length }, (_, k) => BigInt(k - 5));
+    const floats = Array.from({ length }, (_, k) => k / 4);
+    expect(read(ints, floats)).toEqual({ i: BigInt64Array.from(ints), f: Float32Array.from(floats) });
+  }
+});
+
 describe("bytes lists", () => {
   it("gives one value as a view and several as a list of views", () => {
     const bytes = encodeExample({

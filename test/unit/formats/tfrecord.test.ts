@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { SCAN_SIZES } from "../../../src/formats/scan-window.js";
 import { scanTfrecord, tfrecord } from "../../../src/formats/tfrecord.js";
 import { encodeExample, tfrecordShard } from "../../support/datasets/index.js";
+import { rawRecord } from "../../support/raw-record.js";
 import { bytesRead, failure, memoryReader, text } from "./memory-reader.js";
 
 const context = { shardPath: "train/a.tfrecord", classes: undefined };
@@ -110,7 +111,7 @@ for data in (b"hello", b"", b"123456789"):
     const bytes = execFileSync("python3", ["-c", script]);
     const index = await tfrecord.index(memoryReader(bytes));
     const records = [...index.begins].map(
-      (begin, i) => tfrecord.fields(bytes.subarray(begin, index.ends[i]), new Set(["record"]), context).record,
+      (begin, i) => tfrecord.fields(rawRecord(bytes.subarray(begin, index.ends[i]), context), new Set(["record"])).record,
     );
     expect(records.map(text)).toEqual(["hello", "", "123456789"]);
   });
@@ -214,7 +215,7 @@ describe("fields", () => {
   const example = record(encodeExample({ image: { bytes: [Buffer.from("png")] }, label: { ints: [7] }, box: { floats: [0.5, 2] } }));
 
   it("gives an Example's features", () => {
-    const sample = tfrecord.fields(example, undefined, context);
+    const sample = tfrecord.fields(rawRecord(example, context), undefined);
     expect(Object.keys(sample)).toEqual(["image", "label", "box"]);
     expect(text(sample.image)).toBe("png");
     expect(sample.label).toEqual(BigInt64Array.of(7n));
@@ -222,22 +223,22 @@ describe("fields", () => {
   });
 
   it("gives the wanted ones, and the record beside them", () => {
-    expect(Object.keys(tfrecord.fields(example, new Set(["label", "absent"]), context))).toEqual(["label"]);
-    const both = tfrecord.fields(example, new Set(["label", "record"]), context);
-    expect(both.record).toEqual(example.subarray(12, -4));
+    expect(Object.keys(tfrecord.fields(rawRecord(example, context), new Set(["label", "absent"])))).toEqual(["label"]);
+    const both = tfrecord.fields(rawRecord(example, context), new Set(["label", "record"]));
+    expect(both.record).toEqual(Uint8Array.from(example.subarray(12, -4)));
     expect(both.label).toEqual(BigInt64Array.of(7n));
   });
 
   it("gives the bytes of what is no Example", () => {
     for (const payload of ["hello world", ""]) {
-      const sample = tfrecord.fields(record(Buffer.from(payload)), undefined, context);
+      const sample = tfrecord.fields(rawRecord(record(Buffer.from(payload)), context), undefined);
       expect(Object.keys(sample)).toEqual(["record"]);
       expect(text(sample.record)).toBe(payload);
     }
   });
 
   it("says so where features of no Example are wanted", async () => {
-    const error = await failure(() => tfrecord.fields(record(Buffer.from("hello world")), new Set(["image"]), context));
+    const error = await failure(() => tfrecord.fields(rawRecord(record(Buffer.from("hello world")), context), new Set(["image"])));
     expect(error.code).toBe("MILLRACE_FORMAT");
     expect(error.message).toContain("train/a.tfrecord: a record is no tf.train.Example");
     expect(error.message).toContain('{ record: "bytes" }');
@@ -247,30 +248,30 @@ describe("fields", () => {
     for (let i = 12; i < example.length; i++) {
       const broken = Uint8Array.from(example);
       broken[i]! ^= 0x10;
-      const error = await failure(() => tfrecord.fields(broken, new Set(["record"]), context));
+      const error = await failure(() => tfrecord.fields(rawRecord(broken, context), new Set(["record"])));
       expect(error.code).toBe("MILLRACE_CORRUPT");
     }
   });
 
   it("refuses bounds that are not a record's", async () => {
     for (const bytes of [example.subarray(1), example.subarray(0, -1), example.subarray(0, 3)]) {
-      const error = await failure(() => tfrecord.fields(bytes, undefined, context));
+      const error = await failure(() => tfrecord.fields(rawRecord(bytes, context), undefined));
       expect(error).toMatchObject({ code: "MILLRACE_CORRUPT" });
       expect(error.message).toContain("no record has these bounds");
     }
   });
 
   it("declares each list by its kind", () => {
-    expect(tfrecord.defaultFields(example, context)).toEqual({
+    expect(tfrecord.defaultFields(rawRecord(example, context))).toEqual({
       image: "bytes",
       label: { dtype: "int64", shape: [null] },
       box: { dtype: "float32", shape: [null] },
     });
     for (const payload of ["", "hello world"])
-      expect(tfrecord.defaultFields(record(Buffer.from(payload)), context)).toEqual({ record: "bytes" });
+      expect(tfrecord.defaultFields(rawRecord(record(Buffer.from(payload)), context))).toEqual({ record: "bytes" });
   });
 
   it("does not hide a damaged first record", async () => {
-    expect((await failure(() => tfrecord.defaultFields(example.subarray(1), context))).code).toBe("MILLRACE_CORRUPT");
+    expect((await failure(() => tfrecord.defaultFields(rawRecord(example.subarray(1), context)))).code).toBe("MILLRACE_CORRUPT");
   });
 });

@@ -9,6 +9,7 @@ import { SCAN_SIZES } from "../../../src/formats/scan-window.js";
 import { scanTar, webdataset } from "../../../src/formats/webdataset.js";
 import { splitName } from "../../../src/formats/webdataset-name.js";
 import { type TarMember, tarFile, webdatasetShard } from "../../support/datasets/index.js";
+import { rawRecord } from "../../support/raw-record.js";
 import { bytesRead, failure, memoryReader, text } from "./memory-reader.js";
 
 const folder = mkdtempSync(join(tmpdir(), "millrace-tar-"));
@@ -24,7 +25,7 @@ async function samplesOf(bytes: Uint8Array): Promise<[string, Record<string, str
 
 function contents(bytes: Uint8Array, index: RecordIndex): [string, Record<string, string>][] {
   return index.keys!.map((key, i) => {
-    const fields = webdataset.fields(bytes.subarray(index.begins[i], index.ends[i]), undefined, context);
+    const fields = webdataset.fields(rawRecord(bytes.subarray(index.begins[i], index.ends[i]), context), undefined);
     return [key, Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, text(value)]))];
   });
 }
@@ -123,15 +124,15 @@ describe("samples", () => {
 
   it("gives the wanted fields, and all of them by default as bytes", async () => {
     const { bytes } = webdatasetShard([{ key: "a", fields: { cls: Buffer.from("1"), JPG: Buffer.from("jpeg") } }]);
-    expect(webdataset.defaultFields(bytes.subarray(0, 2048), context)).toEqual({ cls: "bytes", jpg: "bytes" });
-    expect(Object.keys(webdataset.fields(bytes.subarray(0, 2048), new Set(["jpg", "absent"]), context))).toEqual(["jpg"]);
+    expect(webdataset.defaultFields(rawRecord(bytes.subarray(0, 2048), context))).toEqual({ cls: "bytes", jpg: "bytes" });
+    expect(Object.keys(webdataset.fields(rawRecord(bytes.subarray(0, 2048), context), new Set(["jpg", "absent"])))).toEqual(["jpg"]);
   });
 
   it.each([["a.x"], ["a.X"]])("a field that occurs twice (%s) is an error", async (twice) => {
     const { bytes } = tarFile([member("b.x"), member("a.x"), member(twice)]);
     for (const run of [
       () => webdataset.index(memoryReader(bytes, { path, onError: "skip" })),
-      () => webdataset.fields(bytes.subarray(1024, 3072), undefined, context),
+      () => webdataset.fields(rawRecord(bytes.subarray(1024, 3072), context), undefined),
     ]) {
       const error = await failure(run);
       expect(error.code).toBe("MILLRACE_FORMAT");
@@ -276,7 +277,7 @@ describe("damage", () => {
     ["reaches into the archive's end", 5120, 6144],
     ["holds two samples", 0, 2560],
   ])("a record that %s is corrupt", async (_, begin, end) => {
-    const error = await failure(() => webdataset.fields(bytes.subarray(begin, end), undefined, context));
+    const error = await failure(() => webdataset.fields(rawRecord(bytes.subarray(begin, end), context), undefined));
     expect(error.code).toBe("MILLRACE_CORRUPT");
     expect(error.message).toContain("train/a.tar: a sample cannot be read");
   });

@@ -3,23 +3,26 @@ import { describe, expect, test } from "vitest";
 import type { Fields, SampleContext } from "../../../src/api.js";
 import { MillraceError } from "../../../src/errors.js";
 import type { RecordFormat } from "../../../src/formats/format.js";
+import { tfrecord } from "../../../src/formats/tfrecord.js";
 import { Assembler, type AssembleSpec, type BatchInput, batchBuffers } from "../../../src/loader/assemble.js";
 import { sampleRandom } from "../../../src/order/random.js";
+import { encodeExample, tfrecord as tfrecordRecord } from "../../support/datasets/index.js";
+import { batchRows } from "../../support/raw-record.js";
 
 /** Records are JSON; `!` is a record that is damaged, `?` one that the reader stumbles over. */
 const format = {
   name: "json",
-  fields(bytes, wanted, context) {
-    const text = new TextDecoder().decode(bytes.slice());
+  fields({ bytes, begin, end, shardPath, classes = [] }, wanted) {
+    const text = new TextDecoder().decode(bytes.slice(begin, end));
     if (text === "!") throw new MillraceError("MILLRACE_CORRUPT", "the checksum does not match", { range: { begin: 3, end: 9 } });
     if (text === "?") throw new TypeError("cannot read x of undefined");
-    const all = { ...JSON.parse(text), path: context.shardPath, classes: (context.classes ?? []).join() };
+    const all = { ...JSON.parse(text), path: shardPath, classes: classes.join() };
     return Object.fromEntries(Object.entries(all).filter(([name]) => wanted?.has(name) ?? true)) as ReturnType<RecordFormat["fields"]>;
   },
 } as RecordFormat;
 
 function spec(fields: Fields, options: Partial<AssembleSpec> = {}): AssembleSpec {
-  return { format, fields, classes: undefined, root: "memory://m", onError: "throw", decode: undefined, ...options };
+  return { format, fields, classes: undefined, root: "memory://m", onError: "throw", decode: undefined, recycle: false, ...options };
 }
 type Run = (sample: never, context: SampleContext<never>) => unknown;
 function decoding(output: Fields, run: Run, options: { args?: unknown; timeoutMs?: number } = {}): Pick<AssembleSpec, "decode"> {
@@ -32,7 +35,7 @@ function input(records: readonly unknown[], options: Partial<BatchInput> = {}): 
     index: 10 + row,
     shardPath: `s${row % 2}.json`,
   }));
-  return { rows, padding: 0, epoch: 1, ...options };
+  return { rows: batchRows(rows), padding: 0, epoch: 1, ...options };
 }
 const failure = (promise: Promise<unknown>): Promise<MillraceError> =>
   promise.then(
@@ -95,13 +98,80 @@ describe("without a decoder", () => {
   });
 
   test("memory given back is used again", async () => {
-    const assembler = new Assembler(spec({ a: { dtype: "float32", shape: [2] } }));
+    const assembler = new Assembler(spec({ a: { dtype: "float32", shape: [2] } }, { recycle: true }));
     const first = await assembler.assemble(input([{ a: [1, 2] }, { a: [3, 4] }]));
     const [, memory] = batchBuffers(first);
     assembler.memory.give([memory!]);
     const second = await assembler.assemble(input([{ a: [5, 6] }, { a: [7, 8] }]));
     expect(batchBuffers(second)[1]).toBe(memory);
     expect(second.columns.a).toMatchObject({ data: Float32Array.of(5, 6, 7, 8) });
+  });
+
+  test("what was read of one sample is not taken for the next one's", async () => {
+    const examples = [
+      { label: { ints: [1, 2] }, scores: { floats: [0.5] } },
+      { scores: { floats: [1.5, 2.5, 3.5] } },
+      { label: { ints: [3] }, scores: { floats: [4.5, 5.5, 6.5] } },
+    ];
+    const rows = batchRows(
+      examples.map((example, index) => ({
+        bytes: tfrecordRecord(encodeExample(example)),
+        key: `k${index}`,
+        index,
+        shardPath: "a.tfrecord",
+      })),
+    );
+    const fields: Fields = { label: { dtype: "int64", shape: [null], optional: true }, scores: { dtype: "float32", shape: [null] } };
+    const made = await new Assembler(spec(fields, { format: tfrecord })).assemble({ rows, padding: 0, epoch: 0 });
+    expect(made.columns).toMatchObject({
+      label: { values: BigInt64Array.of(1n, 2n, 3n), offsets: Float64Array.of(0, 2, 2, 3) },
+      scores: { values: Float32Array.of(0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5), offsets: Float64Array.of(0, 1, 4, 7) },
+    });
+    const strict = new Assembler(spec({ ...fields, label: { dtype: "int64", shape: [null] } }, { format: tfrecord }));
+    expect(await failure(strict.assemble({ rows, padding: 0, epoch: 0 }))).toMatchObject({
+      sample: { key: "k1" },
+      message: expect.stringContaining('field "label" is missing; there are: scores.'),
+    });
+  });
+
+  test.each<[string, Fields, number]>([
+    ["of one size", { image: { dtype: "uint8", shape: [64] } }, 0],
+    ["of bytes, which differ from batch to batch", { text: "bytes" }, 2],
+  ])("with recycle, columns %s need no new memory after a few batches", async (_, fields, most) => {
+    const assembler = new Assembler(spec(fields, { recycle: true }));
+    const seen = new Set<ArrayBuffer>();
+    const onTheirWay: ArrayBuffer[][] = [];
+    let settled = 0;
+    for (let step = 0; step < 200; step++) {
+      if (step === 20) settled = seen.size;
+      const records = Array.from({ length: 8 }, (_, row) => ({
+        image: new Array(64).fill(step),
+        text: "x".repeat(1000 + ((step * 37 + row * 101) % 400)),
+      }));
+      const [, ...buffers] = batchBuffers(await assembler.assemble(input(records)));
+      seen.add(buffers[0]!);
+      onTheirWay.push([buffers[0]!]);
+      // As a loop that holds two batches while a third is made.
+      if (onTheirWay.length > 2) assembler.memory.give(onTheirWay.shift()!);
+    }
+    expect(seen.size - settled).toBeLessThanOrEqual(most);
+    expect(seen.size).toBeLessThanOrEqual(3 + 3);
+  });
+
+  test("fresh columns of bytes are at most an eighth longer than their values, however wrong the estimate", async () => {
+    const assembler = new Assembler(spec({ small: "bytes", large: "bytes" }));
+    for (let step = 0; step < 40; step++) {
+      const records = Array.from({ length: 4 }, (_, row) => ({
+        small: "s".repeat(step % 3 === 0 ? 900 : 5),
+        large: "l".repeat(100 + step * 40 + row),
+      }));
+      const { columns } = await assembler.assemble(input(records));
+      for (const name of ["small", "large"] as const) {
+        const { values } = columns[name] as { values: Uint8Array };
+        expect(new TextDecoder().decode(values)).toBe(records.map((record) => record[name]).join(""));
+        expect(values.buffer.byteLength).toBeLessThanOrEqual(values.length * 1.125);
+      }
+    }
   });
 
   test("an aborted batch", async () => {
@@ -162,7 +232,7 @@ describe("with a decoder", () => {
     const shared = new Uint8Array(new SharedArrayBuffer(8)).fill(1);
     const raw: RecordFormat = {
       ...format,
-      fields: (bytes) => ({ record: bytes, floats: new Float32Array(bytes.buffer as unknown as ArrayBuffer, 0, 1) }),
+      fields: ({ bytes }) => ({ record: bytes, floats: new Float32Array(bytes.buffer as unknown as ArrayBuffer, 0, 1) }),
     };
     const run = (sample: { record: Uint8Array; floats: Float32Array }) => {
       expect(sample.record.buffer).toBeInstanceOf(ArrayBuffer);
@@ -172,7 +242,11 @@ describe("with a decoder", () => {
     };
     const fields: Fields = { record: "bytes", floats: { dtype: "float32", shape: [1] } };
     const assembler = new Assembler({ ...spec(fields, decoding(fields, run)), format: raw });
-    const made = await assembler.assemble({ rows: [{ bytes: shared, key: "k", index: 0, shardPath: "s" }], padding: 0, epoch: 0 });
+    const made = await assembler.assemble({
+      rows: batchRows([{ bytes: shared, key: "k", index: 0, shardPath: "s" }]),
+      padding: 0,
+      epoch: 0,
+    });
     expect(made.columns).toMatchObject({ record: { values: new Uint8Array(8).fill(9) }, floats: { data: Float32Array.of(9) } });
     expect(Array.from(shared)).toEqual([1, 1, 1, 1, 1, 1, 1, 1]);
   });

@@ -24,7 +24,7 @@ const ROWS = [
 
 function make(facts: Partial<BatchFacts> = {}): { batch: Batch<typeof FIELDS>; asked: number[] } {
   const columns = fieldPlans(FIELDS).map((plan) => {
-    const builder = columnBuilder(plan, ROWS.length, "record", new BatchMemory());
+    const builder = columnBuilder(plan, ROWS.length, "record", new BatchMemory(false), 0);
     for (const row of ROWS) builder.push(row[plan.name as keyof typeof row], row);
     return [plan.name, builder.finish()];
   });

@@ -1,25 +1,55 @@
 import { expect, test } from "vitest";
-import { fixedDepth } from "../../../src/readahead/depth.js";
+import { fixedDepth, SelfTuningDepth } from "../../../src/readahead/depth.js";
 
 const MIB = 2 ** 20;
+const tuned = (windowMib: number, turnover: number, mostMib = 512) =>
+  new SelfTuningDepth({ windowBytes: windowMib * MIB, turnover }, mostMib * MIB);
 
 test.each([
-  [0, 0, 64],
-  [256, 0.1, 64],
-  [512, 0.1, 128],
-  [512, 0.5, 256],
-  [256, 1, 256],
-  [4096, 0.1, 512],
-])("%i MiB of windows with a turnover of %d: %i MiB ahead", (windows, turnover, depth) => {
-  expect(fixedDepth("auto", windows * MIB, turnover).depthBytes).toBe(depth * MIB);
+  [0, 0, 512, 64],
+  [256, 0.1, 512, 64],
+  [512, 0.1, 512, 128],
+  [512, 0.5, 512, 256],
+  [256, 1, 512, 256],
+  [4096, 0.1, 512, 512],
+  [512, 0.5, 100, 100],
+])("%i MiB of windows with a turnover of %d in a budget of %i MiB: begins with %i MiB", (windows, turnover, most, depth) => {
+  expect(tuned(windows, turnover, most).depthBytes).toBe(depth * MIB);
 });
 
-test("the reason says what the depth follows from", () => {
-  expect(fixedDepth("auto", 512 * MIB, 0.5).reason).toBe("50 % of 512 MiB of windows, from 64 MiB to 512 MiB");
+test("doubles at each stall that the present depth caused, up to the budget", () => {
+  const rule = tuned(0, 0, 200);
+  expect(rule.reason).toBe("began with 25 % of 0 B of windows, within 64 MiB and 200 MiB");
+  rule.stalled(12.4, rule.generation);
+  expect([rule.depthBytes, rule.reason]).toEqual([128 * MIB, "doubled once; the loop waited 12 ms for bytes that were held back"]);
+  rule.stalled(5, rule.generation);
+  expect(rule.depthBytes).toBe(200 * MIB);
+  rule.stalled(7, rule.generation);
+  expect([rule.depthBytes, rule.reason]).toEqual([
+    200 * MIB,
+    "doubled 2 times; the loop waited 7 ms for bytes that were held back, and there is no budget for more",
+  ]);
 });
 
-test("what the caller gives holds, and a stall does not change it", () => {
-  const rule = fixedDepth(5 * MIB, 512 * MIB, 1);
-  rule.stalled(10_000);
+test("a stall that an earlier depth caused changes nothing", () => {
+  const rule = tuned(0, 0);
+  const before = rule.generation;
+  rule.stalled(1, before);
+  rule.stalled(1, before);
+  expect(rule.depthBytes).toBe(128 * MIB);
+});
+
+test("halves under memory pressure, down to 16 MiB, and grows again when the loop waits", () => {
+  const rule = tuned(0, 0);
+  for (let i = 0; i < 5; i++) rule.pressed();
+  expect([rule.depthBytes, rule.reason]).toEqual([16 * MIB, "halved 2 times for want of memory; others need memory"]);
+  rule.stalled(3, rule.generation);
+  expect(rule.depthBytes).toBe(32 * MIB);
+});
+
+test("what the caller gives holds, and neither stalls nor pressure change it", () => {
+  const rule = fixedDepth(5 * MIB);
+  rule.stalled(10_000, rule.generation);
+  rule.pressed();
   expect(rule).toMatchObject({ depthBytes: 5 * MIB, reason: "as given by readAhead" });
 });

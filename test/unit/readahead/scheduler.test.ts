@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import { MillraceError } from "../../../src/errors.js";
+import { ReadAheadBudget } from "../../../src/readahead/budget.js";
 import type { DepthRule } from "../../../src/readahead/depth.js";
 import { type FetchUnit, Scheduler } from "../../../src/readahead/scheduler.js";
+import type { Priority } from "../../../src/storage/priority.js";
 import { type Deferred, deferred } from "../../../src/util/deferred.js";
 
 class TestUnit implements FetchUnit {
@@ -10,7 +12,7 @@ class TestUnit implements FetchUnit {
   readonly name: string;
   readonly fetched: Deferred<void> = deferred();
   signal: AbortSignal | undefined;
-  priority: number | undefined;
+  priority: Priority | undefined;
   released = 0;
   readonly #log: string[];
 
@@ -20,7 +22,7 @@ class TestUnit implements FetchUnit {
     this.#log = log;
   }
 
-  fetch(priority: number, signal: AbortSignal): Promise<void> {
+  fetch(priority: Priority, signal: AbortSignal): Promise<void> {
     this.#log.push(`fetch ${this.name}`);
     this.priority = priority;
     this.signal = signal;
@@ -36,12 +38,18 @@ class TestUnit implements FetchUnit {
 class TestDepth implements DepthRule {
   depthBytes: number;
   readonly reason = "test";
-  stalls = 0;
+  generation = 0;
+  /** Generations of the stalls told of. */
+  readonly stalls: number[] = [];
+  presses = 0;
   constructor(depthBytes: number) {
     this.depthBytes = depthBytes;
   }
-  stalled(): void {
-    this.stalls++;
+  stalled(_milliseconds: number, generation: number): void {
+    this.stalls.push(generation);
+  }
+  pressed(): void {
+    this.presses++;
   }
 }
 
@@ -129,21 +137,155 @@ describe("the depth", () => {
   });
 });
 
+describe("stalls", () => {
+  const waitFor = async (scheduler: Scheduler, unit: TestUnit) => {
+    const waiting = scheduler.need(unit);
+    unit.fetched.resolve();
+    await waiting;
+  };
+
+  test("on a unit that the depth did not hold back are no evidence", async () => {
+    const units = unitsOf(40, 40);
+    const depth = new TestDepth(100);
+    const scheduler = new Scheduler(units.values(), depth);
+    scheduler.pump();
+    await waitFor(scheduler, units[0]!);
+    expect(depth.stalls).toEqual([]);
+  });
+
+  test("on a unit that it held back tell of the depth of that time", async () => {
+    const units = unitsOf(80, 80, 80);
+    const depth = new TestDepth(100);
+    const scheduler = new Scheduler(units.values(), depth);
+    scheduler.pump();
+    await waitFor(scheduler, units[0]!); // makes room for the second, which was held back until now
+    depth.generation = 7;
+    await waitFor(scheduler, units[1]!);
+    expect(depth.stalls).toEqual([0]);
+    await waitFor(scheduler, units[2]!);
+    expect(depth.stalls).toEqual([0, 0]); // held back before the change, too
+  });
+
+  test("on a unit that was needed before its turn count, and a depth that grew by it fetches more at once", async () => {
+    const units = unitsOf(40, 40, 40);
+    const depth = new TestDepth(40);
+    depth.stalled = () => {
+      depth.depthBytes = 100;
+    };
+    const scheduler = new Scheduler(units.values(), depth);
+    scheduler.pump();
+    await waitFor(scheduler, units[1]!);
+    expect(log).toEqual(["fetch u0", "fetch u1", "fetch u2"]);
+  });
+
+  test("on a unit that was never planned are no evidence", async () => {
+    const [planned, extra] = unitsOf(80, 10);
+    const depth = new TestDepth(40);
+    const scheduler = new Scheduler([planned!].values(), depth);
+    const waiting = scheduler.need(extra!, false);
+    extra!.fetched.resolve();
+    await waiting;
+    expect(depth.stalls).toEqual([]);
+  });
+
+  test("of those who prepare are none while the loop has what it needs", async () => {
+    const units = unitsOf(80, 80);
+    const depth = new TestDepth(100);
+    const scheduler = new Scheduler(units.values(), depth, { loopStalled: () => false });
+    scheduler.pump();
+    await waitFor(scheduler, units[0]!);
+    await waitFor(scheduler, units[1]!);
+    expect(depth.stalls).toEqual([]);
+  });
+
+  test("do not count where the bytes were there", async () => {
+    const units = unitsOf(80, 80);
+    const depth = new TestDepth(100);
+    const scheduler = new Scheduler(units.values(), depth);
+    scheduler.pump();
+    await waitFor(scheduler, units[0]!);
+    units[1]!.fetched.resolve();
+    await settle();
+    expect(scheduler.need(units[1]!)).toBeUndefined();
+    expect(depth.stalls).toEqual([]);
+  });
+});
+
+describe("the shared budget", () => {
+  // 64 MiB: the least there is.
+  const budget = () => new ReadAheadBudget({ limitBytes: 1, usedBytes: () => 0 });
+  const MIB = 2 ** 20;
+
+  test("bounds what all have ahead; who was refused goes on when another's loop has used something, or has ended", async () => {
+    const shared = budget();
+    const [mine, others] = [unitsOf(40 * MIB, 20 * MIB), unitsOf(4 * MIB, 4 * MIB, 4 * MIB)];
+    const depth = new TestDepth(1000 * MIB);
+    const first = new Scheduler(mine.values(), depth, { budget: shared });
+    const second = new Scheduler(others.values(), new TestDepth(1000 * MIB), { budget: shared });
+    first.pump();
+    second.pump();
+    expect([first.aheadBytes, second.aheadBytes]).toEqual([60 * MIB, 4 * MIB]);
+    expect(depth.presses).toBe(1);
+    void first.need(mine[1]!);
+    expect([first.aheadBytes, second.aheadBytes]).toEqual([40 * MIB, 12 * MIB]);
+    for (const unit of mine) unit.fetched.resolve();
+    await first.close();
+    await first.close();
+    expect(shared.takenBytes).toBe(12 * MIB);
+  });
+
+  test("presses again only when what was ahead has come down to the depth", () => {
+    const depth = new TestDepth(100);
+    const units = unitsOf(40, 40, 40);
+    const scheduler = new Scheduler(units.values(), depth, { budget: budget() });
+    scheduler.pump();
+    scheduler.press();
+    depth.depthBytes = 50;
+    scheduler.press();
+    expect(depth.presses).toBe(1);
+    void scheduler.need(units[0]!);
+    scheduler.press();
+    expect(depth.presses).toBe(2);
+  });
+
+  test("never stops a loop: what it needs is fetched, and one unit may be ahead", () => {
+    const shared = budget();
+    const [hog, units] = [unitsOf(64 * MIB), unitsOf(8 * MIB, 8 * MIB, 8 * MIB)];
+    const first = new Scheduler(hog.values(), new TestDepth(64 * MIB), { budget: shared });
+    const second = new Scheduler(units.values(), new TestDepth(64 * MIB), { budget: shared });
+    first.pump();
+    second.pump();
+    expect(second.aheadBytes).toBe(8 * MIB);
+    for (const unit of units) void second.need(unit);
+    expect(log).toEqual(["fetch u0", "fetch u0", "fetch u1", "fetch u2"]);
+  });
+});
+
 describe("need", () => {
   test("resolves when the bytes are there, and is undefined afterwards", async () => {
     const [unit] = unitsOf(10);
     const depth = new TestDepth(100);
     const scheduler = new Scheduler([unit!].values(), depth);
     scheduler.pump();
-    expect(unit!.priority).toBe(1);
+    expect(unit!.priority!.value).toBe(1);
     const waiting = scheduler.need(unit!);
     expect(waiting).toBeInstanceOf(Promise);
     unit!.fetched.resolve();
     await waiting;
-    expect(depth.stalls).toBe(1);
     expect(scheduler.need(unit!)).toBeUndefined();
-    expect(depth.stalls).toBe(1);
     expect(scheduler.stats()).toMatchObject({ inFlight: 0, aheadBytes: 0, heldBytes: 10 });
+  });
+
+  test("a unit under way as read-ahead is raised to demand before others are fetched in its place", () => {
+    const units = unitsOf(40, 40, 40);
+    const scheduler = new Scheduler(units.values(), new TestDepth(80));
+    scheduler.pump();
+    const { priority } = units[1]!;
+    priority!.onRaise(() => log.push(`raise u1 to ${priority!.value}`));
+    void scheduler.need(units[1]!);
+    void scheduler.need(units[1]!);
+    expect(log).toEqual(["fetch u0", "fetch u1", "raise u1 to 0", "fetch u2"]);
+    expect([units[0]!.priority!.value, units[2]!.priority!.value]).toEqual([1, 1]);
   });
 
   test("before its turn a unit is fetched at once, at demand priority, and not again when its turn comes", async () => {
@@ -152,7 +294,7 @@ describe("need", () => {
     scheduler.pump();
     const waiting = scheduler.need(units[1]!);
     expect(log).toEqual(["fetch u0", "fetch u1"]);
-    expect([units[0]!.priority, units[1]!.priority]).toEqual([1, 0]);
+    expect([units[0]!.priority!.value, units[1]!.priority!.value]).toEqual([1, 0]);
     expect(scheduler.stats()).toMatchObject({ aheadBytes: 60, heldBytes: 120 });
     units[1]!.fetched.resolve();
     await waiting;

@@ -193,12 +193,12 @@ describe("HttpStore.readInto", () => {
 });
 
 describe("HttpStore redirects", () => {
-  it("follows them for stat and reads, to another server too", async () => {
+  it.each([301, 302, 303, 307, 308])("follows %i for stat and reads, to another server too", async (status) => {
     const target = await serve((socket, request) =>
       socket.write(request.startsWith("HEAD") ? response(200, HEAD_200) : response(206, PART, "2345")),
     );
     const { store } = await serve((socket) =>
-      socket.write(response(302, { location: `${target.server.url}/moved?sig=1`, "content-length": 0 })),
+      socket.write(response(status, { location: `${target.server.url}/moved?sig=1`, "content-length": 0 })),
     );
     const object = await store.stat("x");
     expect(object).toMatchObject({ path: "x", size: 10, etag: '"v1"' });

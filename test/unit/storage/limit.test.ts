@@ -1,17 +1,21 @@
 import { describe, expect, it, vi } from "vitest";
+import { MillraceError } from "../../../src/errors.js";
 import { Limiter, withLimits } from "../../../src/storage/limit.js";
 import { memoryStore } from "../../../src/storage/memory-store.js";
+import { Pace } from "../../../src/storage/pace.js";
+import { Priority, type Urgency } from "../../../src/storage/priority.js";
+import type { ReadOptions, Store, StoredObject } from "../../../src/storage/store.js";
 import { type Deferred, deferred } from "../../../src/util/deferred.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 /** Starts work that ends when told to, and notes the order of starts. */
-function starter(limiter: Limiter) {
+function starter(limiter: Limiter, pace?: Pace) {
   const started: string[] = [];
   const ends = new Map<string, Deferred<void>>();
-  const start = (name: string, priority = 0, bytes = 0, signal?: AbortSignal): Promise<void> => {
+  const start = (name: string, priority: Urgency = 0, bytes = 0, signal?: AbortSignal): Promise<void> => {
     const end = deferred<void>();
     ends.set(name, end);
-    return limiter.run(priority, bytes, signal, () => {
+    return limiter.run(pace, { priority, bytes, signal }, () => {
       started.push(name);
       return end.promise;
     });
@@ -61,6 +65,62 @@ describe("Limiter", () => {
     expect(started.slice(14)).toEqual(["d1", "d2"]);
   });
 
+  it("keeps one place at least for demand, but where there is only one", async () => {
+    const few = starter(new Limiter({ concurrency: 3 }));
+    for (let i = 0; i < 4; i++) void few.start(`p${i}`, 1);
+    void few.start("d");
+    await settle();
+    expect(few.started).toEqual(["p0", "p1", "d"]);
+    const one = starter(new Limiter({ concurrency: 1 }));
+    void one.start("p", 1);
+    await settle();
+    expect(one.started).toEqual(["p"]);
+  });
+
+  it("lets a waiter that is raised go next: the last of fifty prefetches, once the loop needs it", async () => {
+    const limiter = new Limiter({ concurrency: 1 });
+    const { started, start, end } = starter(limiter);
+    const priorities = Array.from({ length: 50 }, () => new Priority(2));
+    for (const [i, priority] of priorities.entries()) void start(`p${i}`, priority);
+    void start("r", 1);
+    priorities[49]!.raise(0);
+    priorities[48]!.raise(1);
+    priorities[1]!.raise(3); // Less urgent than it is: nothing changes.
+    for (const name of ["p0", "p49", "p48", "r", "p1", "p2"]) await end(name);
+    expect(started).toEqual(["p0", "p49", "p48", "r", "p1", "p2", "p3"]);
+    // Raised once it runs, it waits for nothing.
+    priorities[0]!.raise(0);
+    expect(limiter.stats()).toEqual({ inFlight: 1, queued: 44 });
+  });
+
+  it("a raised waiter takes the place that is kept for demand", async () => {
+    const { started, start } = starter(new Limiter({ concurrency: 2 }));
+    const priority = new Priority(1);
+    void start("a", 1);
+    void start("b", priority);
+    await settle();
+    expect(started).toEqual(["a"]);
+    priority.raise(0);
+    await settle();
+    expect(started).toEqual(["a", "b"]);
+  });
+
+  it("is not disturbed by a raise of what has left the queue", async () => {
+    const limiter = new Limiter({ concurrency: 1 });
+    const { started, start, end } = starter(limiter);
+    const controller = new AbortController();
+    const priority = new Priority(2);
+    void start("a");
+    const gone = start("gone", priority, 0, controller.signal);
+    void start("b", 2);
+    controller.abort();
+    await expect(gone).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    priority.raise(0);
+    expect(limiter.stats()).toEqual({ inFlight: 1, queued: 1 });
+    await end("a");
+    expect(started).toEqual(["a", "b"]);
+  });
+
   it("takes the aborted out of the queue, and leaves the others", async () => {
     const limiter = new Limiter({ concurrency: 1 });
     const { started, start, end } = starter(limiter);
@@ -78,7 +138,9 @@ describe("Limiter", () => {
 
   it("gives the slot back when the work fails", async () => {
     const limiter = new Limiter({ concurrency: 1 });
-    await expect(limiter.run(0, 0, undefined, () => Promise.reject(new Error("no")))).rejects.toThrow("no");
+    await expect(
+      limiter.run(undefined, { priority: 0, bytes: 0, signal: undefined }, () => Promise.reject(new Error("no"))),
+    ).rejects.toThrow("no");
     expect(limiter.stats()).toEqual({ inFlight: 0, queued: 0 });
   });
 
@@ -128,7 +190,80 @@ describe("Limiter", () => {
   });
 });
 
+describe("the pace of an origin", () => {
+  it("bounds what is in flight to it, within the limit of all, and holds up no other origin", async () => {
+    const limiter = new Limiter({ concurrency: 12 });
+    const slow = starter(limiter, new Pace({ ceiling: 4 }));
+    const other = starter(limiter, new Pace({ ceiling: 64 }));
+    for (let i = 0; i < 10; i++) void slow.start(`s${i}`);
+    for (let i = 0; i < 10; i++) void other.start(`o${i}`);
+    await settle();
+    expect(slow.started).toEqual(["s0", "s1", "s2", "s3"]);
+    expect(other.started).toHaveLength(8);
+    expect(limiter.stats()).toEqual({ inFlight: 12, queued: 8 });
+    // All twelve are taken: whoever came first goes next.
+    await other.end("o0");
+    expect([slow.started.length, other.started.length]).toEqual([4, 9]);
+    await slow.end("s0");
+    expect([slow.started.length, other.started.length]).toEqual([5, 9]);
+  });
+
+  it("a Retry-After holds back this origin alone, until then; a timer is left while someone waits, and no longer", async () => {
+    const clock = new ManualClock();
+    const limiter = new Limiter({ concurrency: 12, clock });
+    const pace = new Pace({ ceiling: 12, clock });
+    const slow = starter(limiter, pace);
+    const other = starter(limiter, new Pace({ ceiling: 12, clock }));
+    const refused = limiter.run(pace, { priority: 0, bytes: 0, signal: undefined }, () =>
+      Promise.reject(new MillraceError("MILLRACE_UNAVAILABLE", "SlowDown", { retryAfterMs: 2000 })),
+    );
+    await expect(refused).rejects.toThrow("SlowDown");
+    expect(clock.pending).toBe(0);
+    const controller = new AbortController();
+    const left = slow.start("left", 0, 0, controller.signal);
+    void slow.start("s");
+    void other.start("o");
+    await clock.advance(1999);
+    expect([slow.started, other.started]).toEqual([[], ["o"]]);
+    controller.abort();
+    await expect(left).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await clock.advance(1);
+    expect(slow.started).toEqual(["s"]);
+    expect(clock.pending).toBe(0);
+  });
+});
+
 describe("withLimits", () => {
+  it("hands the store a number for a priority, and keeps what the caller asked to be told", async () => {
+    const seen: (ReadOptions | undefined)[] = [];
+    const memory = memoryStore("limits-options");
+    const store: Store = {
+      uri: "x://y",
+      list: () => memory.list(""),
+      stat: (path) => memory.stat(path),
+      readInto: async (_object, _begin, targets, options) => {
+        seen.push(options);
+        expect(options!.claim!()).toBe(false);
+        options!.progress!.received += targets[0]!.length;
+      },
+    };
+    const pace = new Pace({ ceiling: 8 });
+    const object: StoredObject = { path: "k", size: 9, etag: "1", lastModified: undefined };
+    const progress = { received: 5 };
+    const claim = vi.fn(() => false);
+    const { signal } = new AbortController();
+    await withLimits(store, new Limiter({ concurrency: 8 }), pace).readInto(object, 0, [new Uint8Array(9)], {
+      priority: new Priority(2),
+      progress,
+      claim,
+      signal,
+    });
+    expect(seen[0]).toMatchObject({ priority: 2, progress, signal });
+    expect(progress.received).toBe(14);
+    expect(claim).toHaveBeenCalledTimes(1);
+    expect(pace.stats().latencyMs).toBeGreaterThanOrEqual(0);
+  });
+
   it("gives reads their priority and bytes, and lets writes pass", async () => {
     const limiter = new Limiter({ concurrency: 32 });
     const run = vi.spyOn(limiter, "run");
@@ -143,7 +278,7 @@ describe("withLimits", () => {
     await store.readInto(object, 2, [new Uint8Array(3), new Uint8Array(4)], { priority: 2 });
     await store.stat("k");
     for await (const { path } of store.list("")) expect(path).toBe("k");
-    expect(run.mock.calls.map(([priority, bytes]) => [priority, bytes])).toEqual([
+    expect(run.mock.calls.map(([, { priority, bytes }]) => [priority, bytes])).toEqual([
       [2, 7],
       [0, 0],
       [0, 0],

@@ -293,6 +293,22 @@ describe("RangeClient: connections", () => {
     await ended;
   });
 
+  it("ends a connection after 5 minutes at most, with the request that it carries then, and not before 4", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    const { sockets, transports, url } = await counting((socket, request, count) => {
+      if (count === 4) vi.advanceTimersByTime(60_000);
+      proper(socket, request, count);
+    });
+    await get(transports, url, 0, 10);
+    vi.advanceTimersByTime(239_999);
+    for (let i = 0; i < 2; i++) await get(transports, url, 0, 10);
+    expect(sockets).toHaveLength(1);
+    expect((await get(transports, url, 0, 10)).outcome).toBeUndefined();
+    expect(sockets).toHaveLength(1);
+    expect((await get(transports, url, 0, 10)).outcome).toBeUndefined();
+    expect(sockets).toHaveLength(2);
+  });
+
   it("counts the stall from the last piece, not from the first", async () => {
     const { transports, url } = await counting((socket) => {
       socket.write(headOf(0, 6));

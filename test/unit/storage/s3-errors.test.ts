@@ -34,6 +34,19 @@ describe("s3Error", () => {
     expect(s3Error(failure, subject).message).toMatch(/"ap-south-1"/);
   });
 
+  it.each([
+    ["SlowDown", 503, 0],
+    ["ThrottlingException", 400, 0],
+    ["", 503, 0],
+    ["", 429, 0],
+    ["InternalError", 500, undefined],
+    ["RequestTimeout", 400, undefined],
+  ])("%s %i says whether the origin wants fewer requests", (name, status, retryAfterMs) => {
+    const body = name === "" ? "" : xml(name);
+    const error = s3Error(failureOf({ status, headers: {}, body }), subject);
+    expect([error.code, error.retryAfterMs]).toEqual(["MILLRACE_UNAVAILABLE", retryAfterMs]);
+  });
+
   it("passes Retry-After on, and cuts long messages", () => {
     const long = xml("SlowDown").replace("Because.", "x".repeat(10_000));
     const error = s3Error(failureOf({ status: 503, headers: { "retry-after": "4" }, body: long }), subject);

@@ -177,6 +177,59 @@ describe("S3Store: credentials", () => {
   });
 });
 
+describe("S3Store: elsewhere", () => {
+  const OBJECT = { path: "dir/k", size: 10, etag: '"v"', lastModified: undefined };
+  const PART = { "content-length": 4, "content-range": "bytes 2-5/10", etag: '"v"' };
+  const redirect = (status: number, code: string, more: Record<string, string>) => {
+    const body = `<?xml version="1.0"?><Error><Code>${code}</Code><Message>Please use the addressed endpoint.</Message></Error>`;
+    return response(status, { "content-length": body.length, connection: "close", ...more }, body);
+  };
+  const serve = async (answer: (request: string) => string) => {
+    const server = await rawServer((socket, request) => socket.write(answer(request)));
+    stores.push({ close: () => server.close() } as unknown as Store);
+    return server;
+  };
+
+  it("follows a temporary redirect of a read to another host, with a signature for that host", async () => {
+    const other = await serve(() => response(206, PART, "2345"));
+    const first = await serve(() => redirect(307, "TemporaryRedirect", { location: `${other.url}/b/dir/k` }));
+    const store = await open({ endpoint: first.url, region: "us-east-1" });
+    const target = new Uint8Array(4);
+    await store.readInto(OBJECT, 2, [target]);
+    expect(Buffer.from(target).toString()).toBe("2345");
+    const host = new URL(other.url).host;
+    expect(other.requests[0]).toMatch(new RegExp(`^GET /b/dir/k HTTP/1.1\r\nhost: ${host}\r\n`));
+    const signature = (request: string) => /Signature=([0-9a-f]+)/.exec(request)![1];
+    expect(signature(other.requests[0]!)).not.toBe(signature(first.requests[0]!));
+    expect(first.requests).toHaveLength(1);
+  });
+
+  it("follows one only, and none that names no place", async () => {
+    const circle = await serve(() => redirect(307, "TemporaryRedirect", { location: `${circle.url}/b/dir/k` }));
+    const nowhere = await serve(() => redirect(307, "TemporaryRedirect", {}));
+    for (const { server, requests } of [
+      { server: circle, requests: 2 },
+      { server: nowhere, requests: 1 },
+    ]) {
+      const store = await open({ endpoint: server.url });
+      await expect(store.readInto(OBJECT, 2, [new Uint8Array(4)])).rejects.toMatchObject({ code: "MILLRACE_CONFIG" });
+      expect(server.requests).toHaveLength(requests);
+    }
+  });
+
+  it("is MILLRACE_CONFIG with the region for a bucket that is in another, for reads, stats and lists", async () => {
+    const server = await serve((request) => {
+      const moved = redirect(301, "PermanentRedirect", { "x-amz-bucket-region": "eu-west-3" });
+      return request.startsWith("HEAD") ? moved.slice(0, moved.indexOf("\r\n\r\n") + 4) : moved;
+    });
+    const store = await open({ endpoint: server.url });
+    const error = { code: "MILLRACE_CONFIG", message: expect.stringContaining('set s3.region to "eu-west-3"') };
+    await expect(store.readInto(OBJECT, 2, [new Uint8Array(4)])).rejects.toMatchObject(error);
+    await expect(store.stat("dir/k")).rejects.toMatchObject(error);
+    await expect(store.list("")[Symbol.asyncIterator]().next()).rejects.toMatchObject(error);
+  });
+});
+
 describe("S3Store: requests", () => {
   it("reads with one GET each, of exactly the range", async () => {
     const store = await open();

@@ -1,19 +1,20 @@
-/** What a newcomer writes: GetObject for each sample, 8 in flight, copied into batches. */
-import { GetObjectCommand, S3Client } from "@aws-sdk/client-s3";
+/** Objects that are samples, as a newcomer reads them each epoch anew: GetObject for each, several in flight, copied into batches. */
+import { GetObjectCommand } from "@aws-sdk/client-s3";
+import type { OriginInfo } from "../../test/support/origin/index.js";
+import { s3Client } from "../lib/s3-client.js";
 import { measure, parameters, type Read, report, Tally } from "../lib/subject.js";
 
-const IN_FLIGHT = 8;
 const given = parameters<{
-  endpoint: string;
-  region: string;
-  credentials: { accessKeyId: string; secretAccessKey: string };
+  origin: OriginInfo;
   bucket: string;
   batchSize: number;
   sampleBytes: number;
+  headerBytes: number;
+  inFlight: number;
   keys: string[];
   warmUp: string[];
 }>();
-const s3 = new S3Client({ endpoint: given.endpoint, region: given.region, credentials: given.credentials, forcePathStyle: true });
+const s3 = s3Client(given.origin);
 
 async function fetchSample(key: string): Promise<Uint8Array> {
   const { Body } = await s3.send(new GetObjectCommand({ Bucket: given.bucket, Key: key }));
@@ -24,19 +25,20 @@ async function readAll(keys: readonly string[]): Promise<Read> {
   const tally = new Tally();
   const pending: Promise<Uint8Array>[] = [];
   let next = 0;
-  while (next < keys.length && next < IN_FLIGHT) pending.push(fetchSample(keys[next++]!));
+  while (next < keys.length && next < given.inFlight) pending.push(fetchSample(keys[next++]!));
   let batch = new Uint8Array(0);
   for (let i = 0; i < keys.length; i++) {
     const row = i % given.batchSize;
     if (row === 0) batch = new Uint8Array(given.batchSize * given.sampleBytes);
     const bytes = await pending.shift()!;
     if (next < keys.length) pending.push(fetchSample(keys[next++]!));
-    batch.set(bytes, row * given.sampleBytes);
-    tally.add(batch, row * given.sampleBytes, row * given.sampleBytes + bytes.length);
+    const begin = row * given.sampleBytes;
+    batch.set(bytes, begin);
+    tally.add(batch, begin + given.headerBytes, begin + bytes.length);
   }
   return tally;
 }
 
 await readAll(given.warmUp);
-report({ cold: await measure(() => readAll(given.keys)) });
+report({ direct: await measure(() => readAll(given.keys)) });
 s3.destroy();

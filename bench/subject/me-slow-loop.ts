@@ -1,0 +1,73 @@
+/** A loop that is much slower than the origin, over one epoch, and the most memory that its process ever had. */
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openMillrace, type S3Options } from "../../src/index.js";
+import { parameters, report, Tally } from "../lib/subject.js";
+import decode, { IMAGE_BYTES } from "./me-decoder.js";
+
+export interface SlowLoopParameters {
+  readonly s3: S3Options;
+  readonly source: string;
+  readonly batchSize: number;
+  /** Of the loop, between two batches, milliseconds. */
+  readonly stepMs: number;
+  readonly workers: number;
+  /** Budgets, bytes. */
+  readonly memory: number;
+  readonly metadata: number;
+  readonly window: number;
+  readonly readAhead: number;
+}
+
+/** Batches that the queue holds, as docs/configuration.md says: what fits into 64 MiB, 2 to 8. */
+const QUEUE_BYTES = 64 * 2 ** 20;
+const queueBatches = (batchBytes: number): number => Math.max(2, Math.min(8, Math.floor(QUEUE_BYTES / batchBytes)));
+
+/**
+ * A figure of this process's memory, bytes. `process.resourceUsage().maxRSS` begins with the size of the process that started this one, and
+ * would show the bench's own data.
+ */
+function memoryOf(figure: "VmHWM" | "VmRSS"): number {
+  const [, kibibytes] = new RegExp(`^${figure}:\\s+(\\d+) kB$`, "m").exec(readFileSync("/proc/self/status", "utf8"))!;
+  return Number(kibibytes) * 1024;
+}
+
+const given = parameters<SlowLoopParameters>();
+const imported = memoryOf("VmRSS");
+const { memory, metadata, window, readAhead } = given;
+const mill = await openMillrace({ s3: given.s3, cache: { memory, metadata: { memory: metadata } } });
+const opened = memoryOf("VmRSS");
+const dataset = await mill.dataset(given.source, { fields: { record: "bytes" } });
+const { batchSize, workers } = given;
+const loader = dataset.loader({ batchSize, shuffle: { seed: 1, window }, readAhead, decode, workers });
+const tally = new Tally();
+for await (const batch of loader.epoch(0)) {
+  const { data } = batch.columns.image;
+  for (let row = 0; row < batch.size; row++) tally.add(data, row * IMAGE_BYTES, (row + 1) * IMAGE_BYTES);
+  await sleep(given.stepMs);
+}
+const batchBytes = batchSize * IMAGE_BYTES;
+// In the queue; one in each worker; and one that the loop has.
+const batches = (queueBatches(batchBytes) + workers + 1) * batchBytes;
+const budget = memory + metadata + window + readAhead + batches;
+const peak = memoryOf("VmHWM");
+const { segmentBytes, workingPeakBytes, heldBytes } = mill.stats().memory as Record<string, number>;
+await mill.close();
+const megabytes = {
+  imported,
+  opened,
+  segments: segmentBytes!,
+  workingPeak: workingPeakBytes!,
+  tier: heldBytes!,
+  batches,
+  budget,
+  peak,
+};
+report({
+  epoch: {
+    ...tally,
+    ...Object.fromEntries(
+      Object.entries({ ...megabytes, overhead: peak - budget }).map(([name, bytes]) => [`${name}Megabytes`, bytes / 1e6]),
+    ),
+  },
+});
