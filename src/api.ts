@@ -191,7 +191,12 @@ export interface LoaderOptions {
   workers?: number | "auto" | undefined;
   /** Longest time one sample may decode, milliseconds or `"60s"`. Default 60 s. */
   decodeTimeout?: string | number | undefined;
-  /** Bytes fetched ahead of the loop, beyond the open windows. Default `"auto"`: by the windows' size, 64 to 512 MiB. */
+  /**
+   * Bytes fetched ahead of the loop, beyond the open windows. `"auto"` (default) begins with what the windows that open next take (a quarter of
+   * `shuffle.window` at least, and 64 MiB), doubles when the loop waits for bytes that the depth held back, and halves, to 16 MiB at least, when
+   * other loaders want their share or the process is near its memory limit. All loaders of a mill share one budget for it: an eighth of the memory
+   * limit, 64 MiB to 512 MiB. `loader.stats().readAhead.reason` says what it chose and why. A size is kept to whatever happens.
+   */
   readAhead?: "auto" | string | number | undefined;
   /** Reuse batch memory given back by `batch.release()`. Default false: every batch is fresh memory. */
   recycle?: boolean | undefined;
@@ -226,7 +231,14 @@ export interface LoaderStats {
   readonly bytes: Readonly<Record<"memory" | "disk" | "peer" | "origin", number>>;
   readonly originRequests: number;
   readonly waitMs: { readonly p50: number; readonly p99: number; readonly max: number };
-  readonly readAhead: { readonly depthBytes: number; readonly inFlight: number; readonly reason: string };
+  readonly readAhead: {
+    /** Bytes that may be fetched ahead of the loop. */
+    readonly depthBytes: number;
+    /** Pieces of shards being fetched, those that the loop waits for included. */
+    readonly inFlight: number;
+    /** Text for people: why the depth is what it is, and the pace of the first shard's origin where it has one. */
+    readonly reason: string;
+  };
 }
 /** A dataset, or a selection of one. Iterating gives its samples in manifest order. */
 export interface Dataset<F> extends AsyncIterable<SampleOf<F>> {
@@ -329,7 +341,7 @@ export interface LimitOptions {
   bandwidth?: string | number | undefined;
   /** To all origins together. Default: no limit. */
   requestsPerSecond?: number | undefined;
-  /** Requests in flight at most; how many there are is found by measuring. Default 64. */
+  /** Requests in flight at most, hedges not counted; how many there are is found by measuring. Default 64. */
   concurrency?: number | undefined;
   /** Reads that may be sent a second time because their answer is late, as a part of all reads; 0 for none. Default 0.05. */
   hedge?: number | undefined;
@@ -348,7 +360,7 @@ export interface MillraceOptions {
   /**
    * `"worker"` (default) keeps all I/O off the calling thread; `"inline"` runs the same code in it. `ioThreads`, from 1 to 64, spreads the
    * connections of a worker's reads over as many threads of their own; 1 leaves them to the engine's. `"auto"` (as with `"worker"`): a quarter
-   * of the CPUs, from 1 to 8.
+   * of the CPUs, from 1 (below 8 CPUs) to 8.
    */
   engine?: "worker" | "inline" | { ioThreads: number | "auto" } | undefined;
   /** Default: nothing is logged. */

@@ -22,12 +22,17 @@ export interface Step {
 /** Timers fire up to this much too late: the rest of a wait is spent asking the clock, milliseconds. */
 const TIMER_SLACK_MS = 1.5;
 
-async function compute(milliseconds: number, kind: LoopKind): Promise<void> {
+/** Busy, not asleep: no callback, timer or message is served. */
+export function block(milliseconds: number): void {
   const end = performance.now() + milliseconds;
-  if (kind === "idle") {
-    if (milliseconds > TIMER_SLACK_MS) await timer(Math.floor(milliseconds - TIMER_SLACK_MS));
-    while (performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
-  } else while (performance.now() < end);
+  while (performance.now() < end);
+}
+
+async function compute(milliseconds: number, kind: LoopKind): Promise<void> {
+  if (kind === "blocking") return block(milliseconds);
+  const end = performance.now() + milliseconds;
+  if (milliseconds > TIMER_SLACK_MS) await timer(Math.floor(milliseconds - TIMER_SLACK_MS));
+  while (performance.now() < end) await new Promise((resolve) => setImmediate(resolve));
 }
 
 /** One epoch, or its first steps: `computeMs[i]` is the compute of step i, milliseconds; leaves after the last of them. */

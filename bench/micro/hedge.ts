@@ -21,7 +21,7 @@ const bare: Store = {
     options?.claim?.();
   },
 };
-const hedged = withHedge(bare, new Hedger(newCounters()));
+const hedged = withHedge(bare, new Hedger(newCounters(), 0.05));
 const targets = [new Uint8Array(1)];
 
 async function measure(store: Store, signal: AbortSignal | undefined): Promise<number> {

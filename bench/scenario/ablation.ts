@@ -1,5 +1,5 @@
 /**
- * What each part brings, for an emulated ResNet-50 on an H100 (40 samples of 114,660 bytes every 22 ms: 208 MB/s) that reads TFRecord
+ * What each part brings, for an emulated ResNet-50 on an H100 (40 samples of 114,660 bytes every 22.4 ms: 205 MB/s) that reads TFRecord
  * shards from an origin of 30 ms to the first byte, 90 MB/s a connection and 0.7 of the loop's demand in all.
  *
  * It starts from a mount without caches: in the order of the shards, 128 KiB a read, a HEAD before each, one request at a time, nothing
@@ -19,15 +19,13 @@
 import { startOrigin } from "../../test/support/origin/index.js";
 import { type ShardSet, uploadShards } from "../lib/origin-shards.js";
 import type { PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
-import type { MillraceLoopParameters } from "../subject/sw-millrace-loop.js";
-import type { SdkLoopParameters } from "../subject/sw-sdk-loop.js";
-import type { SyntheticLoopParameters } from "../subject/sw-synthetic-loop.js";
+import { RESNET50 } from "../lib/workloads.js";
+import type { MillraceLoopParameters } from "../subject/millrace-loop.js";
+import type { SdkLoopParameters } from "../subject/sdk-loop.js";
+import type { SyntheticLoopParameters } from "../subject/synthetic-loop.js";
 
 const BUCKET = "bench";
-const SAMPLE_BYTES = 114_660;
-const BATCH_SIZE = 40;
-/** 22.4 by MLPerf Storage; a timer knows whole milliseconds. */
-const COMPUTE_MS = 22;
+const { sampleBytes: SAMPLE_BYTES, batchSize: BATCH_SIZE, stepMs: COMPUTE_MS } = RESNET50;
 const SHAPE = {
   firstByteMs: 30,
   connectionBytesPerSecond: 90e6,
@@ -63,7 +61,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
       const parameters: SdkLoopParameters = { origin, bucket: BUCKET, shards, ...reads, ...batches, steps: mountSteps, epochs: [EPOCH] };
       return {
         name,
-        script: new URL("../subject/sw-sdk-loop.ts", import.meta.url),
+        script: new URL("../subject/sdk-loop.ts", import.meta.url),
         parameters: { ...parameters },
         expected: first,
         rounds: 1,
@@ -72,7 +70,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
     const millrace = (name: string, mill: MillraceLoopParameters["mill"], readAhead: "auto" | 0, epochs: readonly string[]): Subject => {
       const loader = { batchSize: BATCH_SIZE, shuffle: { seed: 1, window: "64MiB" }, readAhead };
       const parameters: MillraceLoopParameters = { origin, source: `s3://${BUCKET}/data`, computeMs: COMPUTE_MS, epochs, mill, loader };
-      return { name, script: new URL("../subject/sw-millrace-loop.ts", import.meta.url), parameters: { ...parameters }, expected: all };
+      return { name, script: new URL("../subject/millrace-loop.ts", import.meta.url), parameters: { ...parameters }, expected: all };
     };
     const synthetic: SyntheticLoopParameters = { ...batches, steps };
     const noCache = { cache: { memory: 0 } };
@@ -86,7 +84,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
       millrace(NAMES.pin, { cache: { memory: "512MiB" } }, "auto", ["", EPOCH]),
       {
         name: NAMES.synthetic,
-        script: new URL("../subject/sw-synthetic-loop.ts", import.meta.url),
+        script: new URL("../subject/synthetic-loop.ts", import.meta.url),
         parameters: { ...synthetic },
         expected: { samples: all.samples!, bytes: all.bytes! },
       },

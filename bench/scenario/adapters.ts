@@ -3,7 +3,7 @@
  * TensorFlow.js knows no uint8, so that such a batch is copied into int32, by the adapter as by tf.tensor itself. All else is handed over as it is.
  */
 import type { PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
-import type { TensorsParameters } from "../subject/ad-tensors.js";
+import type { TensorsParameters } from "../subject/tensors.js";
 
 const FULL_BATCH = 256;
 const SMOKE_BATCH = 4;
@@ -19,7 +19,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
     const parameters: TensorsParameters = { way, batchSize, shape: SHAPE, times };
     return {
       name: way,
-      script: new URL("../subject/ad-tensors.ts", import.meta.url),
+      script: new URL("../subject/tensors.ts", import.meta.url),
       parameters: { ...parameters },
       expected: { elements: SHAPE.reduce((product, size) => product * size, batchSize), firstElements: (batchSize * (batchSize - 1)) / 2 },
     };

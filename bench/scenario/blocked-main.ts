@@ -60,7 +60,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
 export const scenario: Scenario = {
   name: "blocked-main",
   title: "An origin of 0.3 GB/s, steps that block the main thread for 50 ms, nine tenths of the time",
-  rounds: 3,
+  rounds: 2,
   columns: [
     { figure: "gigabytesPerSecond", title: "GB/s", digits: 3, chart: true },
     { figure: "blockedShare", title: "main blocked", digits: 2 },

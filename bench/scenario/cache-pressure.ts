@@ -5,9 +5,9 @@
  * what the misses ask of it.
  */
 import { startOrigin } from "../../test/support/origin/index.js";
-import { RESNET50, uploadWorkload } from "../lib/ac-workloads.js";
 import type { PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
-import type { EmulationParameters } from "../subject/ac-millrace.js";
+import { RESNET50, uploadWorkload } from "../lib/workloads.js";
+import type { EmulationParameters } from "../subject/emulated-training.js";
 
 const BUCKET = "bench";
 const STEPS = 60;
@@ -72,7 +72,7 @@ async function prepare({ smoke, long }: PrepareOptions): Promise<PreparedScenari
       const run = { samples: all.samples * times, bytes: all.bytes * times, firstWords: all.firstWords! * times };
       return {
         name,
-        script: new URL("../subject/ac-millrace.ts", import.meta.url),
+        script: new URL("../subject/emulated-training.ts", import.meta.url),
         parameters: { ...parameters },
         expectedIn: { run },
       };

@@ -46,7 +46,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
 export const scenario: Scenario = {
   name: "epochs-tls",
   title: "Cold epochs of 4,096 TFRecord samples of 110 KB over TLS, batches of 64, from nginx on loopback",
-  rounds: 5,
+  rounds: 2,
   columns: [
     { figure: "samplesPerSecond", title: "samples/s", digits: 0, chart: true },
     { figure: "gigabytesPerSecond", title: "GB/s", digits: 2 },

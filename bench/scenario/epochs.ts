@@ -9,7 +9,8 @@ import { linkShards, readOf, SAMPLE_BYTES, type Shard, type ShardFormat, writeOb
 import { BATCH_SIZE, ceilingSubject, type EpochData, type EpochSize, FULL, millraceSubject, SMOKE } from "../lib/epochs.js";
 import { type Nginx, startNginx } from "../lib/nginx.js";
 import type { Bar, Lookup, PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
-import type { SampleParameters } from "../subject/sdk-samples.js";
+import type { SdkFilesParameters } from "../subject/sdk-files.js";
+import type { TfjsDataParameters } from "../subject/tfjs-data.js";
 
 interface Sizes extends EpochSize {
   /** Loops over single objects are so slow that a part of the samples gives their rate. */
@@ -26,6 +27,9 @@ const WARM_UP_OBJECTS = 64;
 const FEWER_ROUNDS = 3;
 
 const LARGE = "millrace, 16 shards of 256 MB";
+/** Folder of the single objects: the bucket, to the AWS SDK. */
+const OBJECTS = "objects";
+const SDK_IN_FLIGHT = 8;
 const MEMORY = "3GiB";
 const DISK = "2GiB";
 
@@ -45,17 +49,33 @@ function subjectsOf(nginx: Nginx, data: EpochData, diskFolder: string): Subject[
   ];
 }
 
-/** A loop over single objects. */
-function loopSubject(name: string, script: string, nginx: Nginx, objects: readonly Shard[]): Subject {
-  const parameters: SampleParameters = {
-    endpoint: nginx.endpoint,
-    paths: objects.map(({ path }) => path),
-    warmUp: Math.min(objects.length, WARM_UP_OBJECTS),
+/** Loops over single objects. */
+function sdkSubject(name: string, nginx: Nginx, objects: readonly Shard[]): Subject {
+  const keys = objects.map(({ path }) => path.slice(`/${OBJECTS}/`.length));
+  const credentials = { accessKeyId: "any", secretAccessKey: "any" };
+  const parameters: SdkFilesParameters = {
+    origin: { endpoint: nginx.endpoint, region: "us-east-1", credentials },
+    bucket: OBJECTS,
+    keys,
+    warmUp: keys.slice(0, WARM_UP_OBJECTS),
     batchSize: BATCH_SIZE,
     sampleBytes: SAMPLE_BYTES,
+    headerBytes: 0,
+    inFlight: SDK_IN_FLIGHT,
+    phase: "cold",
   };
-  const url = new URL(`../subject/${script}.ts`, import.meta.url);
-  return { name, script: url, parameters: { ...parameters }, expected: { ...readOf(objects) }, rounds: FEWER_ROUNDS };
+  return loopSubject(name, new URL("../subject/sdk-files.ts", import.meta.url), { ...parameters }, objects);
+}
+
+function tfjsSubject(name: string, nginx: Nginx, objects: readonly Shard[]): Subject {
+  const paths = objects.map(({ path }) => path);
+  const warmUp = Math.min(paths.length, WARM_UP_OBJECTS);
+  const parameters: TfjsDataParameters = { endpoint: nginx.endpoint, paths, warmUp, batchSize: BATCH_SIZE };
+  return loopSubject(name, new URL("../subject/tfjs-data.ts", import.meta.url), { ...parameters }, objects);
+}
+
+function loopSubject(name: string, script: URL, parameters: Subject["parameters"], objects: readonly Shard[]): Subject {
+  return { name, script, parameters, expected: { ...readOf(objects) }, rounds: FEWER_ROUNDS };
 }
 
 async function prepareIn(folder: string, sizes: Sizes): Promise<{ nginx: Nginx; subjects: Subject[] }> {
@@ -71,7 +91,7 @@ async function prepareIn(folder: string, sizes: Sizes): Promise<{ nginx: Nginx; 
   });
   const [tfrecord, tar] = [await write("tfrecord"), await write("tar")];
   const many = await linkShards(root, "many", "tfrecord", tfrecord.shards[0]!, sizes.largeShards);
-  const objects = await writeObjects(root, "objects", Math.max(sizes.sdkObjects, sizes.tfjsObjects));
+  const objects = await writeObjects(root, OBJECTS, Math.max(sizes.sdkObjects, sizes.tfjsObjects));
   const nginx = await startNginx(root);
   const large = { root, folder: "many", format: "tfrecord", shards: many, passes: 1 } as const;
   return {
@@ -81,8 +101,8 @@ async function prepareIn(folder: string, sizes: Sizes): Promise<{ nginx: Nginx; 
       ceilingSubject("bare socket, tfrecord", nginx, tfrecord, [{ name: "cold", source: "socket", work: "bare", memory: "reused" }]),
       ceilingSubject("undici dispatch, tfrecord", nginx, tfrecord, [{ name: "cold", source: "undici", work: "batches", memory: "fresh" }]),
       ...subjectsOf(nginx, tar, diskFolder),
-      loopSubject("AWS SDK, 8 in flight", "sdk-samples", nginx, objects.slice(0, sizes.sdkObjects)),
-      loopSubject("tfjs-data, prefetch 8", "tfjs-data", nginx, objects.slice(0, sizes.tfjsObjects)),
+      sdkSubject("AWS SDK, 8 in flight", nginx, objects.slice(0, sizes.sdkObjects)),
+      tfjsSubject("tfjs-data, prefetch 8", nginx, objects.slice(0, sizes.tfjsObjects)),
       { ...millraceSubject(LARGE, nginx, large, { memory: "1GiB", phases: ["cold"] }), rounds: 1 },
     ],
   };
@@ -141,7 +161,7 @@ const coldAgainst = (name: string, subject: string, atLeast: number): Bar => ({
 export const scenario: Scenario = {
   name: "epochs",
   title: "4,096 samples of 110 KB in shards of up to 256 MB, batches of 64, from nginx on loopback",
-  rounds: 5,
+  rounds: 3,
   columns: [
     { figure: "samplesPerSecond", title: "samples/s", digits: 0, chart: true },
     { figure: "gigabytesPerSecond", title: "GB/s", digits: 2 },

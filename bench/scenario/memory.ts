@@ -11,7 +11,7 @@ import { s3Options } from "../../test/support/s3-options.js";
 import { plainJs } from "../lib/plain-js.js";
 import type { Lookup, PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
 import { Tally } from "../lib/subject.js";
-import type { SlowLoopParameters } from "../subject/me-slow-loop.js";
+import type { SlowLoopParameters } from "../subject/slow-loop.js";
 
 const BUCKET = "bench";
 const MIB = 2 ** 20;
@@ -46,7 +46,7 @@ const WORKERS = [0, 1, 2, 4];
 
 async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
   const origin = await startOrigin({ buckets: [BUCKET] });
-  const js = await plainJs(["src", "bench/lib/subject.ts", "bench/subject/me-slow-loop.ts", "bench/subject/me-decoder.ts"]);
+  const js = await plainJs(["src", "bench/lib/subject.ts", "bench/subject/slow-loop.ts", "bench/subject/slow-loop-decoder.ts"]);
   const close = async () => {
     await Promise.all([origin.close(), js.close()]);
   };
@@ -69,7 +69,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
       const times = shards[tier];
       return {
         name: subjectName(tier, workers),
-        script: js.url("bench/subject/me-slow-loop.ts"),
+        script: js.url("bench/subject/slow-loop.ts"),
         parameters: { ...parameters },
         expected: { samples: one.samples * times, bytes: one.bytes * times, firstWords: one.firstWords * times },
       };

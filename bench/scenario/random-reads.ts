@@ -39,13 +39,13 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
     const subjects: Subject[] = [
       ...(["undici", "aws-sdk"] as const).map((client) => ({
         name: client,
-        script: new URL("../subject/sw-direct-reads.ts", import.meta.url),
+        script: new URL("../subject/direct-reads.ts", import.meta.url),
         parameters: { ...common, client, begins: direct },
         expected: part,
       })),
       {
         name: "millrace",
-        script: new URL("../subject/sw-millrace-reads.ts", import.meta.url),
+        script: new URL("../subject/millrace-reads.ts", import.meta.url),
         parameters: { ...common, memory: "768MiB", begins, coldReads: directReads },
         expectedIn: { cold: part, prefetch: { bytes, failures: 0 }, warm: { ...tallyOf(object, begins) } },
       },

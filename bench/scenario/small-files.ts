@@ -6,6 +6,7 @@ import { randomBytes } from "../../test/support/datasets/index.js";
 import { type Origin, startOrigin } from "../../test/support/origin/index.js";
 import type { PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
 import { Tally } from "../lib/subject.js";
+import type { SdkFilesParameters } from "../subject/sdk-files.js";
 
 const BUCKET = "bench";
 const FIRST_BYTE_MS = 30;
@@ -66,23 +67,24 @@ async function prepare({ smoke, long }: PrepareOptions): Promise<PreparedScenari
     const data = await upload(origin, "wav", files, directFiles, 0);
     const warmUp = await upload(origin, "warm-up", 64, 0, files);
     const common = { origin, bucket: BUCKET, batchSize: BATCH_SIZE, headerBytes: HEADER_BYTES };
-    const direct = {
+    const direct: SdkFilesParameters = {
       ...common,
       sampleBytes: FILE_BYTES,
       inFlight: DIRECT_IN_FLIGHT,
       keys: data.keys.slice(0, directFiles),
       warmUp: warmUp.keys,
+      phase: "direct",
     };
     const subjects: Subject[] = [
       {
         name: "direct",
-        script: new URL("../subject/sw-sdk-files.ts", import.meta.url),
-        parameters: direct,
+        script: new URL("../subject/sdk-files.ts", import.meta.url),
+        parameters: { ...direct },
         expected: data.first,
       },
       {
         name: "millrace",
-        script: new URL("../subject/sw-millrace-files.ts", import.meta.url),
+        script: new URL("../subject/millrace-files.ts", import.meta.url),
         parameters: { ...common, prefix: "wav", memory: "2GiB" },
         expectedIn: {
           // And one for the first file, to see that it has the fields.

@@ -19,13 +19,12 @@ import { s3Options } from "../../test/support/s3-options.js";
 import { uploadShards } from "../lib/origin-shards.js";
 import { plainJs } from "../lib/plain-js.js";
 import type { Lookup, PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
-import type { StartParameters } from "../subject/st-millrace.js";
+import { RESNET50 } from "../lib/workloads.js";
+import type { StartParameters } from "../subject/first-batch.js";
 
 const BUCKET = "bench";
 const FOLDER = `${BUCKET}/train`;
-/** ResNet-50 of MLPerf Storage: samples and batch. */
-const SAMPLE_BYTES = 114_660;
-const BATCH_SIZE = 40;
+const { sampleBytes: SAMPLE_BYTES, batchSize: BATCH_SIZE } = RESNET50;
 /** TFRecord's header and footer of a record. */
 const FRAME_BYTES = 16;
 const FULL = { shards: 8, samplesPerShard: 256 };
@@ -40,13 +39,17 @@ const INDEX_ON_DISK = "index on disk";
 const SAME_MILL = "same mill";
 
 async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
-  const origin = await startOrigin({ buckets: [BUCKET], anonymousRead: true });
-  const folder = await mkdtemp(join(tmpdir(), "millrace-bench-"));
-  const js = await plainJs(["src", "bench/lib/subject.ts", "bench/subject/st-millrace.ts", "test/support/origin/client.ts"]);
+  const made: (() => Promise<void>)[] = [];
   const close = async () => {
-    await Promise.all([origin.close(), js.close(), rm(folder, { recursive: true })]);
+    await Promise.all(made.map((undo) => undo()));
   };
   try {
+    const origin = await startOrigin({ buckets: [BUCKET], anonymousRead: true });
+    made.push(() => origin.close());
+    const folder = await mkdtemp(join(tmpdir(), "millrace-bench-"));
+    made.push(() => rm(folder, { recursive: true }));
+    const js = await plainJs(["src", "bench/lib/subject.ts", "bench/subject/first-batch.ts", "test/support/origin/client.ts"]);
+    made.push(() => js.close());
     const set = { ...(smoke ? SMOKE : FULL), sampleBytes: SAMPLE_BYTES };
     await uploadShards(origin, BUCKET, "train", set);
     await origin.put(BUCKET, "tiny", new Uint8Array(0));
@@ -68,7 +71,7 @@ async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
       };
       return {
         name: `millrace, ${phase}`,
-        script: js.url("bench/subject/st-millrace.ts"),
+        script: js.url("bench/subject/first-batch.ts"),
         parameters: { ...parameters },
         expected: { samples: BATCH_SIZE, bytes: BATCH_SIZE * SAMPLE_BYTES, heads: 0 },
         expectedIn: {

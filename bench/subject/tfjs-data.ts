@@ -4,10 +4,18 @@
  */
 import * as tf from "@tensorflow/tfjs";
 import { measure, parameters, type Read, report, Tally } from "../lib/subject.js";
-import type { SampleParameters } from "./sdk-samples.js";
+
+export interface TfjsDataParameters {
+  readonly endpoint: string;
+  /** `/bucket/key` of each sample. */
+  readonly paths: readonly string[];
+  /** Of these, so many are read first, so that no code is timed while it is being compiled. */
+  readonly warmUp: number;
+  readonly batchSize: number;
+}
 
 const IN_FLIGHT = 8;
-const given = parameters<SampleParameters>();
+const given = parameters<TfjsDataParameters>();
 tf.enableProdMode();
 await tf.setBackend("cpu");
 

@@ -24,14 +24,17 @@ const SHARP_FROM_SHRINK = 2;
  */
 export async function image(
   bytes: Uint8Array,
-  options: ImageOptions & { dtype: "uint8" },
-  context?: RandomContext,
-): Promise<Uint8Array<ArrayBuffer>>;
-export async function image(
-  bytes: Uint8Array,
   options: ImageOptions & { dtype?: "float32" | undefined },
   context?: RandomContext,
 ): Promise<Float32Array<ArrayBuffer>>;
+/** The same with `dtype: "uint8"`: values 0 to 255. */
+export async function image(
+  bytes: Uint8Array,
+  options: ImageOptions & { dtype: "uint8" },
+  context?: RandomContext,
+): Promise<Uint8Array<ArrayBuffer>>;
+/** The same where the `dtype` is not known before it runs. */
+export async function image(bytes: Uint8Array, options: ImageOptions, context?: RandomContext): Promise<Values>;
 export async function image(bytes: Uint8Array, options: ImageOptions, context?: RandomContext): Promise<Values> {
   const target = targetSize(options.size);
   checkOptions(options, target, context);

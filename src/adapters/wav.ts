@@ -54,8 +54,11 @@ const READERS: Readonly<Record<string, Encoding["read"]>> = {
  * The sound of a WAV file: PCM of 8, 16, 24 or 32 bits or floats of 32 or 64, plain or WAVE_FORMAT_EXTENSIBLE. Sample rates are left as they are.
  * Throws MILLRACE_CONFIG for an option, and MILLRACE_DECODE: no WAV file, one cut short, another encoding (ADPCM, A-law, …).
  */
-export function wav(bytes: Uint8Array, options: WavOptions & { dtype: "int16" }): WavAudio<Int16Array<ArrayBuffer>>;
 export function wav(bytes: Uint8Array, options?: WavOptions & { dtype?: "float32" | undefined }): WavAudio;
+/** The same with `dtype: "int16"`: values −32,768 to 32,767. */
+export function wav(bytes: Uint8Array, options: WavOptions & { dtype: "int16" }): WavAudio<Int16Array<ArrayBuffer>>;
+/** The same where the `dtype` is not known before it runs. */
+export function wav(bytes: Uint8Array, options?: WavOptions): WavAudio<Float32Array<ArrayBuffer> | Int16Array<ArrayBuffer>>;
 export function wav(bytes: Uint8Array, options: WavOptions = {}): WavAudio<Float32Array<ArrayBuffer> | Int16Array<ArrayBuffer>> {
   checkWavOptions(options);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

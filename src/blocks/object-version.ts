@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import type { Store, StoredObject } from "../storage/store.js";
+import type { OriginStore } from "../storage/origin-store.js";
+import type { StoredObject } from "../storage/store.js";
 
 /** How the blocks of a mount may be held. One instance a mount. */
 export interface HoldRules {
@@ -13,7 +14,7 @@ export interface HoldRules {
 export interface ObjectVersion {
   /** 32 hex digits: hash of URI, size and etag. */
   readonly id: string;
-  readonly store: Store;
+  readonly store: OriginStore;
   readonly stored: StoredObject;
   /** `store.uri` + "/" + path. */
   readonly uri: string;
@@ -22,7 +23,7 @@ export interface ObjectVersion {
 }
 
 /** `id`: where it is known; making it costs 5 µs. */
-export function objectVersion(store: Store, stored: StoredObject, rules: HoldRules, id?: string): ObjectVersion {
+export function objectVersion(store: OriginStore, stored: StoredObject, rules: HoldRules, id?: string): ObjectVersion {
   const uri = `${store.uri}/${stored.path}`;
   return { id: id ?? objectId(uri, stored), store, stored, uri, size: stored.size, rules };
 }

@@ -6,6 +6,7 @@ import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slot, SlotLease } from "../blocks/slab.js";
 import { type BlockPart, partOf, planSpans, SPAN_BYTES, type Span } from "../blocks/span.js";
 import { abortedError } from "../errors.js";
+import { priorityValue } from "../storage/priority.js";
 import type { Admission, Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
 import type { DiskTier } from "./disk-tier.js";
@@ -36,10 +37,19 @@ export interface LoaderParts {
 /** Between two callers' parts of a streamed block, bytes that are cheaper to read than to ask around: 0.7 ms at 90 MB/s. */
 const MAX_GAP = 64 * 1024;
 
+/** What a caller says of the bytes it asks for. */
+export interface LoadDemand extends Pick<Demand, "priority" | "served"> {
+  /** The caller will ask for the blocks around these too, sooner or later: where they find room in memory, one request brings them all. */
+  readonly wide?: boolean | undefined;
+}
+
+/** What a wide demand is widened to, aligned: a GB in 119 requests, whatever the size of the pieces asked for. As long as a group of peers. */
+const WIDE_BYTES = 8 * 2 ** 20;
+
 interface Job {
   readonly object: ObjectVersion;
   readonly load: Load;
-  readonly demand: Pick<Demand, "served">;
+  readonly demand: LoadDemand;
 }
 
 /** A flight that the disks did not have. */
@@ -68,6 +78,9 @@ export class BlockLoader {
       flight.join(ticket, block - firstBlock, part.begin, part.end);
       return flight;
     });
+    // What a loop waits for now is not to wait for more.
+    if (demand.wide && priorityValue(demand.priority) > 0) started.push(...this.#neighbours(object, blocks, load));
+    started.sort((a, b) => a.block - b.block);
     this.#track(this.#run({ object, load, demand }, started));
   }
 
@@ -126,19 +139,43 @@ export class BlockLoader {
     const { blockSize } = this.#parts;
     const lengthOf = (flight: Flight): number => Math.min(blockSize, object.size - flight.block * blockSize);
     const placements = await Promise.all(flights.map((flight) => this.#place(object, flight.block, lengthOf(flight))));
-    const wanted = flights.map((flight, i) => {
+    const wanted = flights.flatMap((flight, i) => {
       const placement = placements[i];
+      if (!flight.awaited && placement?.memory !== true) {
+        // A neighbour that would not be held is not worth its bytes.
+        this.#cancel(object, { block: flight.block, placement });
+        this.#fail(job, flight, undefined);
+        return [];
+      }
       const apart = placement === undefined ? flight.narrow(MAX_GAP) : [];
       const part = partOf(flight.block, blockSize, object.size, flight.begin, flight.end, placement !== undefined);
       flight.seal(part.begin, part.end);
       for (const one of apart) this.#move(job, flight, one);
-      return { ...part, flight, placement };
+      return [{ ...part, flight, placement }];
     });
     if (load.signal.aborted) {
       for (const one of wanted) this.#cancel(object, one);
       throw abortedError(load.signal, "The read");
     }
     return wanted;
+  }
+
+  /** Flights, which nobody waits for yet, of the blocks around these that are neither held nor on their way. */
+  #neighbours(object: ObjectVersion, blocks: readonly number[], load: Load): Flight[] {
+    const { blockSize, flights, holdings } = this.#parts;
+    if (object.rules.admission !== "pin" || blockSize >= WIDE_BYTES) return [];
+    const width = WIDE_BYTES / blockSize;
+    const from = Math.floor(blocks[0]! / width) * width;
+    const to = Math.min(Math.ceil(object.size / blockSize), (Math.floor(blocks.at(-1)! / width) + 1) * width);
+    const found: Flight[] = [];
+    for (let block = from; block < to; block++) {
+      if (holdings.has(object.id, block) || flights.has(object.id, block)) continue;
+      const part = partOf(block, blockSize, object.size, 0, 0, true);
+      const flight = new Flight(block, part.begin, part.end, load);
+      flights.add(object.id, flight);
+      found.push(flight);
+    }
+    return found;
   }
 
   /** Gives a caller whose bytes a streamed block will not bring a flight that will: another's, or one of its own. */
@@ -222,7 +259,7 @@ export class BlockLoader {
     else await disk?.write(placement.disk, object, block, slot);
   }
 
-  #cancel(object: ObjectVersion, one: Wanted): void {
+  #cancel(object: ObjectVersion, one: Pick<Wanted, "block" | "placement">): void {
     const { placement } = one;
     if (placement === undefined) return;
     one.placement = undefined;

@@ -30,6 +30,11 @@ export class Load {
     if (--this.#tickets === 0 && this.#flying > 0) this.#controller.abort();
   }
 
+  /** A ticket has what it waited for: what else is on its way, for nobody yet, still comes. */
+  served(): void {
+    this.#tickets--;
+  }
+
   started(): void {
     this.#flying++;
   }
@@ -117,6 +122,11 @@ export class Flight {
     ticket.forget(this);
   }
 
+  /** Somebody waits for it. */
+  get awaited(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   /** Landed or failed. */
   get ended(): boolean {
     return this.#ended;
@@ -157,7 +167,7 @@ export class Flight {
     this.#waiting = new Map();
     this.#ended = true;
     this.load.ended();
-    for (let i = 0; i < waiting.size; i++) this.load.left();
+    for (let i = 0; i < waiting.size; i++) this.load.served();
     return waiting;
   }
 }

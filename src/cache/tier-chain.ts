@@ -6,7 +6,7 @@ import { partOf } from "../blocks/span.js";
 import { abortedError, MillraceError } from "../errors.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import { Admission, References } from "./admission.js";
-import { BlockLoader, type SlotSource } from "./block-loader.js";
+import { BlockLoader, type LoadDemand, type SlotSource } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
 import { type CacheLog, type DiskDirectoryOptions, DiskTier } from "./disk-tier.js";
 import { Holdings } from "./holdings.js";
@@ -27,8 +27,8 @@ export interface BlockCacheOptions {
   readonly sources?: ((slab: Slab) => readonly SlotSource[]) | undefined;
 }
 
-/** Priority, signal and account of one acquire. */
-export type AcquireDemand = Pick<Demand, "priority" | "signal" | "served">;
+/** Priority, signal and account of one acquire, and whether its neighbours will be wanted. */
+export type AcquireDemand = LoadDemand & Pick<Demand, "signal">;
 
 const TIERS = ["memory", "disk", "peer", "origin"] as const;
 

@@ -88,8 +88,9 @@ export class DecodeThread {
     this.ready.catch(() => {});
   }
 
+  /** It has ended, or is about to. */
   get dead(): boolean {
-    return this.#dead;
+    return this.#dead || this.#cause !== undefined;
   }
 
   /** Assembles a batch; one at a time. Rejects with WorkerDeath where the worker did not survive it. `memory` is handed over. */

@@ -44,6 +44,7 @@ export class EngineLoader {
     { cache, budget }: LoaderContext,
     signal: AbortSignal,
   ): Promise<EngineLoader> {
+    const { worldSize, stepsPerEpoch } = request.config;
     const rows = dataset.rows(request.steps);
     const order = orderOf(dataset.manifest, rows, request.config);
     const tally: Tally = { bytes: { memory: 0, disk: 0, peer: 0, origin: 0 }, originRequests: 0, skipped: 0 };
@@ -52,6 +53,7 @@ export class EngineLoader {
       rows,
       cache,
       object: dataset.object,
+      wide: worldSize === 1 && stepsPerEpoch === undefined && rows.count === dataset.manifest.sampleCount,
       served: (tier, bytes, requests) => {
         tally.bytes[tier] += bytes;
         if (tier === "origin") tally.originRequests += requests;
@@ -63,11 +65,11 @@ export class EngineLoader {
       throw abortedError(signal, "Opening the loader");
     }
     const { readAhead } = request.config;
-    const pace =
+    const ahead =
       readAhead === "auto"
         ? { depth: new SelfTuningDepth(order, budget.totalBytes), budget }
         : { depth: fixedDepth(readAhead), budget: undefined };
-    return new EngineLoader({ source, order, config: request.config, maker, ...pace }, maker, tally);
+    return new EngineLoader({ source, order, config: request.config, maker, ...ahead }, maker, tally);
   }
 
   private constructor(setup: RunSetup, maker: ClosableMaker, tally: Tally) {
@@ -135,8 +137,9 @@ class Outlet {
   readonly #signal: AbortSignal;
   #credit = 0;
   #wake = deferred<void>();
-  #begun = false;
-  #waiting = false;
+  #sent = 0;
+  /** Batches that the loop had when it last said that it waits for another. */
+  #waitsAfter = 0;
 
   constructor(port: MessagePort, signal: AbortSignal, stop: () => void, recycle: (buffers: ArrayBuffer[]) => void) {
     this.#port = port;
@@ -144,7 +147,7 @@ class Outlet {
     port.on("message", (message: RunControl) => {
       if (message.t === "recycle") recycle(message.buffers);
       else if (message.t === "stop") stop();
-      else if (message.t === "waiting") this.#waiting = true;
+      else if (message.t === "waiting") this.#waitsAfter = message.received;
       else {
         this.#credit += message.count;
         this.#wake.resolve();
@@ -159,7 +162,7 @@ class Outlet {
 
   /** The loop waits for a batch. For the first one it must. */
   get stalled(): boolean {
-    return this.#begun && this.#waiting;
+    return this.#sent > 0 && this.#waitsAfter === this.#sent;
   }
 
   /** False where the run has been stopped meanwhile. */
@@ -170,8 +173,7 @@ class Outlet {
     }
     if (this.#signal.aborted) return false;
     this.#credit--;
-    this.#begun = true;
-    this.#waiting = false;
+    this.#sent++;
     try {
       this.#port.postMessage(message, batchBuffers(batch));
     } catch (cause) {

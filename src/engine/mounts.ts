@@ -2,12 +2,13 @@
 import type { HoldRules } from "../blocks/object-version.js";
 import { MillraceError } from "../errors.js";
 import type { EngineConfig, MountConfig, WireS3 } from "../options.js";
-import type { Store, StoredObject } from "../storage/store.js";
+import type { OriginStore } from "../storage/origin-store.js";
+import type { StoredObject } from "../storage/store.js";
 import { parseUri } from "../storage/uri.js";
 
 /** A path, resolved. */
 export interface Place {
-  readonly store: Store;
+  readonly store: OriginStore;
   /** The path below the store's root. */
   readonly path: string;
   readonly rules: HoldRules;
@@ -16,14 +17,14 @@ export interface Place {
   publicPath(path: string): string;
 }
 
-type OpenStore = (root: string, s3: WireS3 | undefined) => Promise<Store>;
+type OpenStore = (root: string, s3: WireS3 | undefined) => Promise<OriginStore>;
 
 export class Mounts {
   /** Longest prefix first. */
   readonly #mounts: readonly MountConfig[];
   readonly #s3: WireS3 | undefined;
   readonly #openStore: OpenStore;
-  readonly #stores = new Map<string, Promise<Store>>();
+  readonly #stores = new Map<string, Promise<OriginStore>>();
   readonly #rules = new Map<string, HoldRules>();
 
   constructor(config: EngineConfig, openStore: OpenStore) {
@@ -69,7 +70,7 @@ export class Mounts {
     };
   }
 
-  #store(root: string, s3: WireS3 | undefined, mount: MountConfig | undefined): Promise<Store> {
+  #store(root: string, s3: WireS3 | undefined, mount: MountConfig | undefined): Promise<OriginStore> {
     // Mounts with S3 options of their own may use other credentials for the same bucket: they get a client of their own.
     const id = `${mount?.s3 === undefined ? "" : mount.prefix} ${root}`;
     let store = this.#stores.get(id);

@@ -1,4 +1,4 @@
-/** Opens stores, each wrapped in what every origin needs: counting, limits, retries. Credentials that are functions are asked of the caller's thread. */
+/** Opens stores, each wrapped in what every origin needs: counting, hedges, limits at the origin's pace, retries. Credentials that are functions are asked of the caller's thread. */
 import type { S3Credentials, S3Options } from "../api.js";
 import { isMillraceError, MillraceError } from "../errors.js";
 import type { EngineConfig, WireS3 } from "../options.js";
@@ -6,12 +6,13 @@ import { newCounters, type StoreCounters, withCounters } from "../storage/count.
 import { Hedger, withHedge } from "../storage/hedge.js";
 import { Limiter, type LimiterStats, withLimits } from "../storage/limit.js";
 import { openStore } from "../storage/open-store.js";
+import type { OriginStore, PaceStats } from "../storage/origin-store.js";
 import { Pace } from "../storage/pace.js";
 import { Proxies } from "../storage/proxies.js";
 import type { RangeGetter } from "../storage/range-answer.js";
 import { withRetry } from "../storage/retry.js";
 import { loadSdk } from "../storage/s3-client.js";
-import type { PaceStats, Store } from "../storage/store.js";
+import type { Store } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { importExport } from "./module-loading.js";
 
@@ -53,7 +54,7 @@ export class Origins {
   }
 
   /** The store of a root such as `s3://bucket`. */
-  async open(root: string, s3: WireS3 | undefined): Promise<Store> {
+  async open(root: string, s3: WireS3 | undefined): Promise<OriginStore> {
     const scheme = root.slice(0, root.indexOf(":"));
     const own = this.#config.stores[scheme];
     // Imported here first, so that a store written in TypeScript finds a loader in this thread.
@@ -68,7 +69,7 @@ export class Origins {
     const counted = withCounters(store, counters);
     const { hedge } = this.#config.limits;
     const hedging = hedge > 0 && own === undefined && HEDGED.has(scheme);
-    const hedged = hedging ? withHedge(counted, new Hedger(counters, undefined, hedge)) : counted;
+    const hedged = hedging ? withHedge(counted, new Hedger(counters, hedge)) : counted;
     const pace = new Pace({ ceiling: this.#config.limits.concurrency });
     this.#paces.push(pace);
     // Limits inside the retries: a try that waits for its turn again holds no place meanwhile.
@@ -115,9 +116,12 @@ export class Origins {
   }
 
   get limits(): OriginLimits {
-    const sum = (pick: "concurrency" | "slowDowns") => this.#paces.reduce((total, pace) => total + pace.stats()[pick], 0);
-    const concurrency = Math.min(this.#config.limits.concurrency, sum("concurrency"));
-    return { ...this.#limiter.stats(), concurrency, slowDowns: sum("slowDowns") };
+    const busy = this.#paces.filter((pace) => pace.busy);
+    // Between requests, what was found so far.
+    const asked = busy.length === 0 ? this.#paces : busy;
+    const places = asked.reduce((total, pace) => total + pace.concurrency, 0);
+    const slowDowns = this.#paces.reduce((total, pace) => total + pace.stats().slowDowns, 0);
+    return { ...this.#limiter.stats(), concurrency: Math.min(this.#config.limits.concurrency, places), slowDowns };
   }
 
   #s3(s3: WireS3 | undefined): S3Options | undefined {

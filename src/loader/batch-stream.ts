@@ -28,6 +28,7 @@ export class BatchStream {
   /** Settles when the engine has given back all that the run held. */
   readonly ended: Promise<void>;
   #waiting: Deferred<void> | undefined;
+  #received = 0;
   #over = false;
   #failure: unknown;
   #creditGrown = false;
@@ -88,7 +89,7 @@ export class BatchStream {
 
   async #wait(signal: AbortSignal | undefined): Promise<void> {
     this.#waiting = deferred();
-    this.#control({ t: "waiting" });
+    this.#control({ t: "waiting", received: this.#received });
     const abort = () => this.stop(abortedError(signal!, "Iteration"));
     signal?.addEventListener("abort", abort, { once: true });
     const release = this.#engine.hold();
@@ -125,6 +126,7 @@ export class BatchStream {
     if (message.t === "end") this.#onStats(message.stats);
     if (message.t === "end" || this.#over) return;
     this.#queue.push(message);
+    this.#received++;
     this.#waiting?.resolve();
   }
 }

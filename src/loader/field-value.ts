@@ -80,12 +80,19 @@ export function textOrJson(plan: FieldPlan, value: unknown, source: ValueSource)
     if (typeof text === "string") return text;
     throw misfit(plan, `found ${describe(value)} where text is declared`);
   }
-  if (typeof text !== "string") return value;
+  if (typeof text !== "string") return ownValue(value);
   try {
     return JSON.parse(text);
   } catch (cause) {
     throw misfit(plan, `the text is no JSON: ${(cause as Error).message}`);
   }
+}
+
+/** What is no text: numbers and bytes of a tf.train.Example, whose memory is the next record's too. */
+function ownValue(value: unknown): unknown {
+  if (value instanceof Uint8Array) return ownBytes(value);
+  if (ArrayBuffer.isView(value)) return (value as Float64Array).slice();
+  return Array.isArray(value) ? value.map(ownValue) : value;
 }
 
 /** A whole field of a sample in memory of its own, as a decoder gets it. `undefined`: the optional field is missing. Throws MILLRACE_FORMAT. */

@@ -20,6 +20,8 @@ export interface PieceSource {
   readonly rows: Rows;
   readonly cache: BlockCache;
   readonly object: (shard: number) => ObjectVersion;
+  /** All of the dataset is read by this loader: what lies around a piece is wanted too. Default false. */
+  readonly wide?: boolean | undefined;
   /** Told once a piece, when the loop first uses it, of what it took: read-ahead may be epochs ahead. */
   readonly served: NonNullable<Demand["served"]>;
 }
@@ -153,9 +155,9 @@ export class Piece implements FetchUnit {
   }
 
   async #hold(range: ShardRange, priority: Urgency, signal: AbortSignal): Promise<Held> {
-    const { manifest, cache, object } = this.#source;
+    const { manifest, cache, object, wide } = this.#source;
     const version = object(range.shard);
-    const demand = { priority, signal, served: (...account: Served) => this.#accounts.push(account) };
+    const demand = { priority, signal, wide, served: (...account: Served) => this.#accounts.push(account) };
     if (!manifest.compressed(range.shard))
       return new HeldBlocks(await cache.acquire(version, range.begin, range.end, demand), cache.blockSize);
     const lease: SpanLease = await cache.acquire(version, 0, version.size, demand);

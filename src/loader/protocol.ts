@@ -94,6 +94,6 @@ export type RunMessage = BatchMessage | { readonly t: "end"; readonly stats: Eng
 /** From the caller: room for more batches, the loop waits for one, memory given back, or no more please. */
 export type RunControl =
   | { readonly t: "credit"; readonly count: number }
-  | { readonly t: "waiting" }
+  | { readonly t: "waiting"; readonly received: number }
   | { readonly t: "recycle"; readonly buffers: ArrayBuffer[] }
   | { readonly t: "stop" };

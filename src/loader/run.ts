@@ -12,7 +12,7 @@ import type { ReadAheadBudget } from "../readahead/budget.js";
 import type { DepthRule } from "../readahead/depth.js";
 import { explain } from "../readahead/explain.js";
 import { Scheduler } from "../readahead/scheduler.js";
-import type { Store } from "../storage/store.js";
+import type { OriginStore } from "../storage/origin-store.js";
 import type { AssembledBatch } from "./assemble.js";
 import { BatchRows } from "./batch-rows.js";
 import { Piece, type PieceSource } from "./piece.js";
@@ -71,7 +71,7 @@ export class Run {
   readonly #scheduler: Scheduler;
   readonly #spare: Taken[] = [];
   /** One for all: the shards of a dataset are of one origin as a rule. */
-  readonly #store: Store;
+  readonly #store: OriginStore;
 
   /** `signal` ends the run: waits reject, and no batch is made after it. `loopStalled`: whether the loop waits for a batch now. */
   constructor(setup: RunSetup, start: Place, until: number, signal: AbortSignal, loopStalled: () => boolean) {
@@ -91,7 +91,7 @@ export class Run {
 
   /** Batches in order. Ending the iteration early, or the signal, gives all memory back. */
   async *batches(): AsyncGenerator<MadeBatch, void, undefined> {
-    if (this.#signal.aborted) return;
+    if (this.#signal.aborted) return this.#scheduler.abort();
     const making: Promise<MadeBatch>[] = [];
     const stop = () => this.#scheduler.abort();
     this.#signal.addEventListener("abort", stop, { once: true });

@@ -3,12 +3,14 @@
  * always be ahead, so that it may be overdrawn by one unit a loop.
  */
 
+import { type Pressure, START_BYTES } from "./depth.js";
+
 /** One that reads ahead. */
 export interface BudgetMember {
   /** What it has ahead, bytes. */
   readonly aheadBytes: number;
-  /** Others need memory: make do with less. */
-  press(): void;
+  /** Memory is short: make do with less. */
+  press(by: Pressure): void;
   /** There may be room again. */
   pump(): void;
 }
@@ -22,8 +24,8 @@ export interface ProcessMemory {
 const MIB = 2 ** 20;
 /** An eighth of the memory: the memory tier takes a quarter, windows and batches take theirs, and the rest is the loop's own. */
 const BUDGET_SHARE = 1 / 8;
-/** Less could not fill a fast origin's connections. */
-const LEAST_BYTES = 64 * MIB;
+/** What one depth begins with, so that a loader alone can have it. */
+const LEAST_BYTES = START_BYTES;
 /** More only costs memory: 512 MiB are seconds of reading for any loop that one process can feed. */
 const MOST_BYTES = 512 * MIB;
 /** Beyond this part of the process's memory nothing more is read ahead: the rest is the loop's own. */
@@ -62,8 +64,8 @@ export class ReadAheadBudget {
   take(member: BudgetMember, bytes: number): boolean {
     // Whoever has nothing ahead gets its one unit.
     if (member.aheadBytes > 0) {
-      if (this.#takenBytes + bytes > this.totalBytes) return this.#refuse(member, this.totalBytes / this.#members.size);
-      if (this.#memoryIsShort(bytes)) return this.#refuse(member, 0);
+      if (this.#takenBytes + bytes > this.totalBytes) return this.#refuse(member, this.totalBytes / this.#members.size, "budget");
+      if (this.#memoryIsShort(bytes)) return this.#refuse(member, 0, "memory");
     }
     this.#takenBytes += bytes;
     return true;
@@ -78,10 +80,10 @@ export class ReadAheadBudget {
   }
 
   /** Those who have more than `fairBytes` ahead are to make do with less. */
-  #refuse(member: BudgetMember, fairBytes: number): false {
+  #refuse(member: BudgetMember, fairBytes: number, by: Pressure): false {
     if (!this.#waiting.has(member)) {
       this.#waiting.add(member);
-      for (const other of this.#members) if (other.aheadBytes > fairBytes) other.press();
+      for (const other of this.#members) if (other.aheadBytes > fairBytes) other.press(by);
     }
     return false;
   }

@@ -9,7 +9,7 @@ import { abortedError } from "../errors.js";
 import { Priority } from "../storage/priority.js";
 import { manyListeners } from "../util/combined-signal.js";
 import type { BudgetMember, ReadAheadBudget } from "./budget.js";
-import type { DepthRule } from "./depth.js";
+import type { DepthRule, Pressure } from "./depth.js";
 
 /** Something to fetch and hold: the part of a chunk that a window needs. */
 export interface FetchUnit {
@@ -95,9 +95,9 @@ export class Scheduler implements BudgetMember {
     return this.#aheadBytes;
   }
 
-  press(): void {
+  press(by: Pressure): void {
     // What is ahead comes down as the loop uses it: until it has, another halving would say nothing new.
-    if (this.#aheadBytes <= this.#depth.depthBytes) this.#depth.pressed();
+    if (this.#aheadBytes <= this.#depth.depthBytes) this.#depth.pressed(by);
   }
 
   /** Undefined once the unit's bytes are there; else resolves when they are. `planned`: false for a unit that is none of those to come. */
@@ -143,7 +143,7 @@ export class Scheduler implements BudgetMember {
     this.abort();
     const units = [...this.#started];
     this.#started.clear();
-    this.#budget?.give(this.#aheadBytes);
+    const aheadBytes = this.#aheadBytes;
     this.#aheadBytes = 0;
     await Promise.all(
       units.map(([unit, started]) =>
@@ -153,6 +153,7 @@ export class Scheduler implements BudgetMember {
         ),
       ),
     );
+    this.#budget?.give(aheadBytes);
   }
 
   async #wait(started: Started): Promise<void> {

@@ -11,8 +11,6 @@ import { HedgedRead, type ReadWatcher } from "./hedged-read.js";
 import { passedOn } from "./passed-on.js";
 import type { Store } from "./store.js";
 
-/** Hedges ÷ reads at most, so that an origin that is slow as a whole is not asked for twice the work. */
-export const HEDGE_SHARE = 0.05;
 /** Hedges saved up: a server that dies takes several requests with it at once. */
 const BURST = 8;
 /** A timer as late as this says that the thread was busy, and that heads may lie unread, milliseconds. */
@@ -38,7 +36,8 @@ export class Hedger implements ReadWatcher {
   #saved = 0;
   #watching = false;
 
-  constructor(counters: HedgeCounters, clock: Clock = quietClock, share: number = HEDGE_SHARE) {
+  /** `share`: hedges ÷ reads at most, so that an origin that is slow as a whole is not asked for twice the work. */
+  constructor(counters: HedgeCounters, share: number, clock: Clock = quietClock) {
     this.#counters = counters;
     this.#clock = clock;
     this.#share = share;

@@ -105,7 +105,7 @@ export class HedgedRead {
     this.#running--;
     if (this.#winner === undefined && (failure === undefined || !mayPass(failure.error))) this.#decide(request);
     if (this.#winner === request) this.#failure = failure;
-    else if (this.#winner === undefined) this.#failure ??= failure;
+    else if (this.#winner === undefined) this.#failure = moreTelling(this.#failure, failure);
     if (this.#running === 0) this.#end();
   }
 
@@ -122,6 +122,11 @@ export class HedgedRead {
     this.#watcher.forget(this);
     for (const { controller } of this.#requests) controller.abort(this.#options.signal!.reason);
   };
+}
+
+/** Of two failures the first, but rather the one that asks for fewer requests. */
+function moreTelling<T extends { readonly error: unknown }>(first: T | undefined, second: T | undefined): T | undefined {
+  return first === undefined || (isMillraceError(second?.error) && second.error.retryAfterMs !== undefined) ? second : first;
 }
 
 /** What another request may mend: the other one goes on. */

@@ -1,6 +1,7 @@
 import { abortedError } from "../errors.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import { TokenBucket } from "../util/token-bucket.js";
+import type { OriginStore } from "./origin-store.js";
 import type { Pace, PacedRequest } from "./pace.js";
 import { passedOn } from "./passed-on.js";
 import { Priority, priorityValue, type Urgency } from "./priority.js";
@@ -141,7 +142,7 @@ export class Limiter {
   }
 
   #raise(line: Line, waiter: Waiter, to: number): void {
-    line.queue.remove(waiter);
+    if (!line.queue.remove(waiter)) return;
     waiter.priority = to;
     line.queue.insert(waiter);
     this.#pump();
@@ -157,9 +158,12 @@ export class Limiter {
       waitMs = Math.max(this.#requests.waitMs(now), this.#bytes.waitMs(now));
       if (waitMs === 0) this.#start(line);
     }
+    // Requests that the limits of all origins hold back say nothing of this one.
+    const full = waitMs > 0 || this.#inFlight >= this.#concurrency;
     for (const { pace, queue } of this.#lines.values()) {
-      pace?.crowded(queue.length > 0);
-      if (queue.length > 0 && waitMs === 0) waitMs = pace?.pausedMs ?? 0;
+      pace?.crowded(queue.length > 0 && !full);
+      const pausedMs = queue.length > 0 ? (pace?.pausedMs ?? 0) : 0;
+      if (pausedMs > 0) waitMs = waitMs === 0 ? pausedMs : Math.min(waitMs, pausedMs);
     }
     if (waitMs > 0) this.#comeAgain(waitMs);
   }
@@ -209,7 +213,7 @@ function placesFor(priority: number, places: number): number {
  * The store, with its requests passing the limiter at the origin's pace. A listing counts as one request until its first path has come. `write`
  * passes freely: it may wait for reads of its source, which would have to wait for it.
  */
-export function withLimits(store: Store, limiter: Limiter, pace?: Pace): Store {
+export function withLimits(store: Store, limiter: Limiter, pace?: Pace): OriginStore {
   return {
     ...passedOn(store),
     list: (prefix, options) => limitedList(store, limiter, pace, prefix, options),

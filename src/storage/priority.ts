@@ -15,7 +15,8 @@ export class Priority {
   raise(to: number): void {
     if (to >= this.#value) return;
     this.#value = to;
-    for (const listener of [...this.#listeners]) listener();
+    // Live: a listener's turn may be another's end, who then must not be called.
+    for (const listener of this.#listeners) listener();
   }
 
   /** Calls the listener after each raise, until the function returned is called. */

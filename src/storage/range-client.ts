@@ -39,15 +39,15 @@ export class RangeClient {
   }
 
   /**
-   * Sends the request of `answer` and lets it take what comes. "unexpected": the server's answer is none of this client's, and nothing of it was
+   * Sends the request of `sink` and lets it take what comes. "unexpected": the server's answer is none of this client's, and nothing of it was
    * used. Once it has settled, nothing more is written. Throws MILLRACE_CHANGED, _CONFIG, _TIMEOUT, _UNAVAILABLE, _ABORTED, _CLOSED.
    */
-  async get(answer: RangeSink, signal: AbortSignal | undefined): Promise<Exclude<Outcome, "stale">> {
-    const pool = this.#pool(answer.request.origin);
-    const request = requestText(pool.host, answer);
+  async get(sink: RangeSink, signal: AbortSignal | undefined): Promise<Exclude<Outcome, "stale">> {
+    const pool = this.#pool(sink.request.origin);
+    const request = requestText(pool.host, sink);
     const used = pool.idle.pop();
-    for (let connection = used?.usable ? used : this.#open(pool, answer); ; connection = this.#open(pool, answer)) {
-      const outcome = await connection.run(request, answer, signal);
+    for (let connection = used?.usable ? used : this.#open(pool, sink); ; connection = this.#open(pool, sink)) {
+      const outcome = await connection.run(request, sink, signal);
       // A new connection never is.
       if (outcome !== "stale") return outcome;
       throwIfAborted(signal, "The read");
@@ -72,8 +72,8 @@ export class RangeClient {
     return pool;
   }
 
-  #open({ endpoint, idle }: Pool, answer: RangeSink): RangeConnection {
-    if (this.#closed) throw closedError(answer);
+  #open({ endpoint, idle }: Pool, sink: RangeSink): RangeConnection {
+    if (this.#closed) throw closedError(sink);
     const onIdle = (connection: RangeConnection): void => {
       if (idle.length < MAX_IDLE) idle.push(connection);
       else connection.destroy(closedError);
@@ -89,20 +89,20 @@ export class RangeClient {
   }
 }
 
-function closedError(answer: RangeSink): MillraceError {
-  return answer.error("MILLRACE_CLOSED", "the store was closed");
+function closedError(sink: RangeSink): MillraceError {
+  return sink.error("MILLRACE_CLOSED", "the store was closed");
 }
 
 /** Throws MILLRACE_CONFIG where a line break or another control character would end a line early. */
-function requestText(host: string, answer: RangeSink): string {
-  const { path, headers } = answer.request;
+function requestText(host: string, sink: RangeSink): string {
+  const { path, headers } = sink.request;
   let text = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\nconnection: keep-alive\r\n`;
   if (!/^[\x21-\x7e]+$/.test(path))
-    throw answer.error("MILLRACE_CONFIG", "the path holds characters that a request cannot; percent-encode it");
+    throw sink.error("MILLRACE_CONFIG", "the path holds characters that a request cannot; percent-encode it");
   for (const name in headers) {
     const value = headers[name]!;
     if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
-      throw answer.error("MILLRACE_CONFIG", `the header ${name} holds characters that a request cannot`);
+      throw sink.error("MILLRACE_CONFIG", `the header ${name} holds characters that a request cannot`);
     text += `${name}: ${value}\r\n`;
   }
   return `${text}\r\n`;

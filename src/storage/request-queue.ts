@@ -27,9 +27,12 @@ export class RequestQueue<T extends Queued> {
     this.#requests.splice(this.#place(request), 0, request);
   }
 
-  /** Takes out a request that is in the queue. */
-  remove(request: T): void {
-    this.#requests.splice(this.#place(request), 1);
+  /** False where the request is not in the queue. */
+  remove(request: T): boolean {
+    const place = this.#place(request);
+    if (this.#requests[place] !== request) return false;
+    this.#requests.splice(place, 1);
+    return true;
   }
 
   shift(): T | undefined {

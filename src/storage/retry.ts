@@ -2,8 +2,9 @@ import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
 import { backoffMs } from "../util/backoff.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import { compareUtf8 } from "../util/utf8-order.js";
+import type { OriginReadOptions, OriginStore } from "./origin-store.js";
 import { passedOn } from "./passed-on.js";
-import type { ListOptions, ReadOptions, Store, StoredObject } from "./store.js";
+import type { ListOptions, Store, StoredObject } from "./store.js";
 import { skipTargets } from "./targets.js";
 
 /** Bounds and pace of retries. */
@@ -79,7 +80,7 @@ export async function retried<T>(policy: RetryPolicy, signal: AbortSignal | unde
  * (its bounds begin anew with each path). `write` is passed through: its parts can be read once only, so what can be replayed
  * (one part of a multipart upload) is retried by the store itself.
  */
-export function withRetry(store: Store, policy: RetryPolicy = {}): Store {
+export function withRetry(store: OriginStore, policy: RetryPolicy = {}): OriginStore {
   return {
     ...passedOn(store),
     list: (prefix, options) => retriedList(store, policy, prefix, options ?? {}),
@@ -108,12 +109,12 @@ async function* retriedList(store: Store, policy: RetryPolicy, prefix: string, o
 }
 
 async function retriedRead(
-  store: Store,
+  store: OriginStore,
   policy: RetryPolicy,
   object: StoredObject,
   begin: number,
   targets: readonly Uint8Array[],
-  options: ReadOptions,
+  options: OriginReadOptions,
 ): Promise<void> {
   const progress = options.progress ?? { received: 0 };
   const before = progress.received;

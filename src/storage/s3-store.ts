@@ -1,6 +1,7 @@
 import type { ListObjectsV2Output } from "@aws-sdk/client-s3";
 import type { S3Options } from "../api.js";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 import { HttpTransports, rangeGet } from "./http-get.js";
 import { rangeHeader } from "./http-range.js";
 import type { HttpTimeouts } from "./http-timeouts.js";
@@ -95,7 +96,7 @@ export class S3Store implements Store {
     const condition = { range: rangeHeader(begin, range.end), "if-match": object.etag, "accept-encoding": "identity" };
     const uri = this.#uri(object.path);
     for (let mended = false; ; mended = true) {
-      const { headers, credentials } = await this.#connection.signGet(target, condition);
+      const { headers, credentials } = await unlessAborted(this.#connection.signGet(target, condition), options.signal, "The read");
       const request = { uri, range, object, origin: target.origin, path: target.path, headers, versionOf: etagOf };
       const refusal = await rangeGet(this.#transports, request, targets, options);
       if (refusal === undefined) return;

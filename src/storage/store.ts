@@ -3,8 +3,6 @@
  * Limits, retries and faults wrap this interface; none is a special case inside a store.
  */
 
-import type { Urgency } from "./priority.js";
-
 /** What a store says of one object. `path` is the key below the store's root. */
 export interface StoredObject {
   readonly path: string;
@@ -24,8 +22,8 @@ export interface ReadOptions {
   /** Called once, at the first valid response head. False: another request has won, end without touching the targets. */
   readonly claim?: (() => boolean) | undefined;
   readonly progress?: ReadProgress | undefined;
-  /** For the limiter that wraps the store, which hands on a number: lower goes first. 0 demand, 1 read-ahead, 2 and up prefetch. */
-  readonly priority?: Urgency | undefined;
+  /** For the limiter that wraps the store: lower goes first. 0 demand, 1 read-ahead, 2 and up prefetch. */
+  readonly priority?: number | undefined;
 }
 
 export interface ListOptions {
@@ -40,22 +38,6 @@ export interface WriteOptions {
   readonly size?: number | undefined;
   /** Called with the bytes that the origin has taken so far. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
-}
-
-/** What has been measured of an origin, and what follows from it. */
-export interface PaceStats {
-  /** Requests that may be in flight now. */
-  readonly concurrency: number;
-  /** Time to the first byte, milliseconds, smoothed; undefined before the first. */
-  readonly latencyMs: number | undefined;
-  /** Bytes a second of one connection's body, smoothed; undefined before the first body that was long enough. */
-  readonly connectionBytesPerSecond: number | undefined;
-  /** Bytes a second of all requests together, in the last round that used every place; undefined before the first. */
-  readonly bytesPerSecond: number | undefined;
-  /** What one request should read at most: 8 to 32 MiB, a power of two. */
-  readonly spanBytes: number;
-  /** Answers that asked for fewer requests. */
-  readonly slowDowns: number;
 }
 
 export interface Store {
@@ -74,8 +56,6 @@ export interface Store {
   readInto(object: StoredObject, begin: number, targets: readonly Uint8Array[], options?: ReadOptions): Promise<void>;
   /** Writes the whole object; it is visible only when whole. Absent on stores that cannot write. */
   write?(path: string, parts: AsyncIterable<Uint8Array>, options?: WriteOptions): Promise<StoredObject>;
-  /** For what wraps the store and has measured it. A store has none of its own. */
-  pace?(): PaceStats;
   /** Ends sockets and other resources. */
   close?(): Promise<void>;
 }

@@ -34,7 +34,7 @@ test.each(["s3", "http"])(
   async (scheme) => {
     const counters = newCounters();
     const bare = await openStore(scheme === "s3" ? "s3://b" : origin.endpoint, { s3: s3Options(origin) });
-    const store = withHedge(withCounters(bare, counters), new Hedger(counters));
+    const store = withHedge(withCounters(bare, counters), new Hedger(counters, 0.05));
     open.push({ close: () => store.close!() });
     const object = await store.stat(scheme === "s3" ? "o" : "b/o");
     await origin.reset();

@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { image } from "../../../src/adapters/decode.js";
+import { type ImageOptions, image } from "../../../src/adapters/decode.js";
 import { startWorker } from "../../../src/engine/module-loading.js";
 
 const [RED, GREEN, BLUE] = [
@@ -46,6 +46,11 @@ describe("layout and dtype", () => {
     const nchw = await image(halves, { size: [2, 4], dtype: "uint8", layout: "NCHW" });
     expect([...nchw]).toEqual([255, 255, 0, 0, 255, 255, 0, 0, ...new Array(8).fill(0), 0, 0, 255, 255, 0, 0, 255, 255]);
     expect(nchw.buffer.byteLength).toBe(24);
+  });
+
+  it("takes options whose dtype is known only when it runs", async () => {
+    const options: ImageOptions = { size: 2, dtype: "uint8" };
+    expect(await image(halves, options)).toBeInstanceOf(Uint8Array);
   });
 
   it("gives float32 0 to 1 by default, then mean and std a channel", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { wav } from "../../../src/adapters/decode.js";
+import { type WavOptions, wav } from "../../../src/adapters/decode.js";
 
 interface Sound {
   format?: number;
@@ -48,6 +48,11 @@ describe("wav", () => {
   ])("reads %s", (_, of, data) => {
     expect(wav(sound(data, of)).data).toEqual(Float32Array.of(0, 0.5, -1));
     expect(wav(sound(data, of), { dtype: "int16" }).data).toEqual(Int16Array.of(0, 16_384, -32_768));
+  });
+
+  it("takes options whose dtype is known only when it runs", () => {
+    const options: WavOptions = { dtype: "int16" };
+    expect(wav(sound(new Uint8Array(2)), options).data).toBeInstanceOf(Int16Array);
   });
 
   it("sorts stereo by channel, and mixes it down", () => {

@@ -1,8 +1,9 @@
 /** A store whose bytes are a function of path and offset, that counts what is asked of it and can be held, failed and aborted. */
 import { type HoldRules, type ObjectVersion, objectVersion } from "../../../src/blocks/object-version.js";
 import { abortedError, MillraceError } from "../../../src/errors.js";
+import type { OriginReadOptions } from "../../../src/storage/origin-store.js";
 import { priorityValue } from "../../../src/storage/priority.js";
-import type { ReadOptions, Store, StoredObject } from "../../../src/storage/store.js";
+import type { Store, StoredObject } from "../../../src/storage/store.js";
 import { deferred } from "../../../src/util/deferred.js";
 import { unlessAborted } from "../../../src/util/unless-aborted.js";
 
@@ -55,7 +56,7 @@ export class FakeStore implements Store {
     throw new MillraceError("MILLRACE_NOT_FOUND", `${path} is not there`);
   }
 
-  async readInto(object: StoredObject, begin: number, targets: readonly Uint8Array[], options: ReadOptions = {}): Promise<void> {
+  async readInto(object: StoredObject, begin: number, targets: readonly Uint8Array[], options: OriginReadOptions = {}): Promise<void> {
     const length = targets.reduce((sum, target) => sum + target.length, 0);
     this.requests++;
     this.inFlight++;

@@ -3,8 +3,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { objectVersion } from "../../../src/blocks/object-version.js";
 import { BlockCache } from "../../../src/cache/tier-chain.js";
 import { Limiter, withLimits } from "../../../src/storage/limit.js";
+import type { OriginStore, PaceStats } from "../../../src/storage/origin-store.js";
 import { Priority } from "../../../src/storage/priority.js";
-import type { PaceStats, Store } from "../../../src/storage/store.js";
 import { FakeStore, PIN } from "./fake-store.js";
 
 const BLOCK = 64 * 1024;
@@ -96,7 +96,7 @@ describe("a fetch that waits for its turn", () => {
 
 describe("a long read", () => {
   const MIB = 2 ** 20;
-  const paced = (fake: FakeStore, spanBytes: number): Store => ({
+  const paced = (fake: FakeStore, spanBytes: number): OriginStore => ({
     uri: fake.uri,
     list: () => fake.list(),
     stat: (path) => fake.stat(path),

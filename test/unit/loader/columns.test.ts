@@ -88,6 +88,13 @@ describe("columns", () => {
     expect(column("json", ["[1]", 2])).toEqual({ kind: "values", values: [[1], 2] });
     // A decoder's value is what it is.
     expect(column("json", ["[1]"], "decoder")).toEqual({ kind: "values", values: ["[1]"] });
+    // What an Example's lists are in is the next record's too.
+    const reused = Float32Array.of(1, 2);
+    const shared = new Uint8Array(new SharedArrayBuffer(2));
+    const { values } = column("json", [reused, [shared]]) as { values: readonly unknown[] };
+    reused.fill(9);
+    shared.fill(9);
+    expect(values).toEqual([Float32Array.of(1, 2), [new Uint8Array(2)]]);
   });
 
   test("of a decoder's results: arrays are elements, and may be used again for the next sample", () => {

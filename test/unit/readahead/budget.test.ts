@@ -1,11 +1,12 @@
 import { expect, test } from "vitest";
 import { type BudgetMember, ReadAheadBudget } from "../../../src/readahead/budget.js";
+import type { Pressure } from "../../../src/readahead/depth.js";
 
 const MIB = 2 ** 20;
 
 class Member implements BudgetMember {
   aheadBytes = 0;
-  presses = 0;
+  readonly presses: Pressure[] = [];
   pumps = 0;
   readonly #budget: ReadAheadBudget;
 
@@ -25,8 +26,8 @@ class Member implements BudgetMember {
     this.#budget.give(mib * MIB);
   }
 
-  press(): void {
-    this.presses++;
+  press(by: Pressure): void {
+    this.presses.push(by);
   }
 
   pump(): void {
@@ -48,9 +49,9 @@ test("refuses what is over, asks those with more than a fair share to make do wi
   const budget = roomy(512);
   const [greedy, modest] = [new Member(budget), new Member(budget)];
   expect([greedy.take(50), modest.take(8), modest.take(8)]).toEqual([true, true, false]);
-  expect([greedy.presses, modest.presses]).toEqual([1, 0]);
+  expect([greedy.presses, modest.presses]).toEqual([["budget"], []]);
   expect(modest.take(7)).toBe(false); // asked again before there was room: nobody is pressed twice for it
-  expect(greedy.presses).toBe(1);
+  expect(greedy.presses).toHaveLength(1);
   greedy.give(10);
   expect([modest.pumps, greedy.pumps]).toEqual([1, 0]);
   expect(modest.take(8)).toBe(true);
@@ -73,7 +74,7 @@ test("one who left is neither pressed nor pumped", () => {
   budget.leave(first);
   budget.leave(second);
   first.give(60);
-  expect([first.presses, second.pumps]).toEqual([1, 0]);
+  expect([first.presses, second.pumps]).toEqual([["budget"], 0]);
 });
 
 test("when the process's memory runs short nothing more is read ahead, all are pressed, and it goes on when there is memory again", () => {
@@ -83,7 +84,7 @@ test("when the process's memory runs short nothing more is read ahead, all are p
   expect([first.take(32), second.take(8), first.take(32)]).toEqual([true, true, true]);
   used = 4000 * MIB;
   expect([first.take(32), first.take(32)]).toEqual([false, false]); // looked at once in 64 MiB
-  expect([first.presses, second.presses]).toEqual([1, 1]);
+  expect([first.presses, second.presses]).toEqual([["memory"], ["memory"]]);
   expect(second.take(1)).toBe(false);
   used = 1000 * MIB;
   first.give(32);

@@ -41,8 +41,10 @@ test("a stall that an earlier depth caused changes nothing", () => {
 
 test("halves under memory pressure, down to 16 MiB, and grows again when the loop waits", () => {
   const rule = tuned(0, 0);
-  for (let i = 0; i < 5; i++) rule.pressed();
-  expect([rule.depthBytes, rule.reason]).toEqual([16 * MIB, "halved 2 times for want of memory; others need memory"]);
+  rule.pressed("memory");
+  expect([rule.depthBytes, rule.reason]).toEqual([32 * MIB, "halved once; made smaller since the process is near its memory limit"]);
+  for (let i = 0; i < 5; i++) rule.pressed("budget");
+  expect([rule.depthBytes, rule.reason]).toEqual([16 * MIB, "halved 2 times; made smaller to share the read-ahead budget"]);
   rule.stalled(3, rule.generation);
   expect(rule.depthBytes).toBe(32 * MIB);
 });
@@ -50,6 +52,6 @@ test("halves under memory pressure, down to 16 MiB, and grows again when the loo
 test("what the caller gives holds, and neither stalls nor pressure change it", () => {
   const rule = fixedDepth(5 * MIB);
   rule.stalled(10_000, rule.generation);
-  rule.pressed();
+  rule.pressed("memory");
   expect(rule).toMatchObject({ depthBytes: 5 * MIB, reason: "as given by readAhead" });
 });

@@ -18,7 +18,8 @@ test("the depth alone where the origin has no pace", () => {
 test("only what was measured is said of the origin", () => {
   expect(explain("as given", pace)).toBe("as given; origin: up to 12 requests in flight, spans of 16 MiB");
   expect(explain("as given", { ...pace, latencyMs: 28.4, bytesPerSecond: 600 * MIB, slowDowns: 2 })).toBe(
-    "as given; origin: up to 12 requests in flight, spans of 16 MiB, 28 ms to the first byte, 600 MiB/s with all of them in flight, asked to slow down 2 times",
+    "as given; origin: up to 12 requests in flight, spans of 16 MiB, 28 ms to the first byte, 600 MiB/s in the last full round, asked to slow down 2 times",
   );
+  expect(explain("as given", { ...pace, slowDowns: 1 })).toMatch(/, asked to slow down once$/);
   expect(explain("as given", { ...pace, latencyMs: 0.42 })).toContain("0.4 ms to the first byte");
 });

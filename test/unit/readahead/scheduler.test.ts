@@ -239,12 +239,12 @@ describe("the shared budget", () => {
     const units = unitsOf(40, 40, 40);
     const scheduler = new Scheduler(units.values(), depth, { budget: budget() });
     scheduler.pump();
-    scheduler.press();
+    scheduler.press("budget");
     depth.depthBytes = 50;
-    scheduler.press();
+    scheduler.press("budget");
     expect(depth.presses).toBe(1);
     void scheduler.need(units[0]!);
-    scheduler.press();
+    scheduler.press("budget");
     expect(depth.presses).toBe(2);
   });
 

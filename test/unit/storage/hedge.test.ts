@@ -86,7 +86,7 @@ function bench<C extends Clock>(clock: C): Bench<C> {
       return requests.at(-1)!.promise;
     },
   };
-  const store = withHedge(withCounters(bare, counters), new Hedger(counters, clock));
+  const store = withHedge(withCounters(bare, counters), new Hedger(counters, 0.05, clock));
   open.push(store);
   const flush = () => new Promise<void>((resolve) => setImmediate(resolve));
   const read: Bench<C>["read"] = (options) => {

@@ -30,6 +30,23 @@ function starter(limiter: Limiter, pace?: Pace) {
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("Limiter", () => {
+  it("comes again for the shorter of two pauses", async () => {
+    const clock = new ManualClock();
+    const limiter = new Limiter({ concurrency: 8, clock });
+    const [long, short] = [new Pace({ ceiling: 8, clock }), new Pace({ ceiling: 8, clock })];
+    const slowDown = (retryAfterMs: number) => () =>
+      Promise.reject(new MillraceError("MILLRACE_UNAVAILABLE", "slow down", { retryAfterMs }));
+    await expect(limiter.run(long, { priority: 0, bytes: 0, signal: undefined }, slowDown(20_000))).rejects.toThrow();
+    await expect(limiter.run(short, { priority: 0, bytes: 0, signal: undefined }, slowDown(100))).rejects.toThrow();
+    const [first, second] = [starter(limiter, long), starter(limiter, short)];
+    void first.start("a");
+    void second.start("b");
+    await clock.advance(100);
+    expect([first.started, second.started]).toEqual([[], ["b"]]);
+    await clock.advance(20_000);
+    expect(first.started).toEqual(["a"]);
+  });
+
   it("lets no more run than may, lower priority numbers first, first come first within one", async () => {
     const limiter = new Limiter({ concurrency: 1 });
     const { started, start, end } = starter(limiter);

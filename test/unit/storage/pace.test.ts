@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { MillraceError } from "../../../src/errors.js";
+import { Pace } from "../../../src/storage/pace.js";
 import { seededRandom } from "../../support/origin/shaping.js";
 import { type OriginShape, SimulatedOrigin } from "./simulated-origin.js";
 
@@ -210,6 +211,17 @@ describe("SlowDown", () => {
     expect(other.pace.stats().slowDowns).toBe(0);
     expect(other.pace.concurrency).toBeGreaterThanOrEqual(8);
   });
+});
+
+it("is busy while requests are in flight or wait for a place", () => {
+  const pace = new Pace({ ceiling: 8 });
+  expect(pace.busy).toBe(false);
+  const request = pace.begin();
+  pace.crowded(true);
+  pace.end(request);
+  expect(pace.busy).toBe(true);
+  pace.crowded(false);
+  expect(pace.busy).toBe(false);
 });
 
 describe("the span", () => {

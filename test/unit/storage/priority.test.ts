@@ -29,3 +29,13 @@ it("a listener may leave while it is told", () => {
 it("a plain number is a priority that stays", () => {
   expect([priorityValue(3), priorityValue(new Priority(4))]).toEqual([3, 4]);
 });
+
+it("a listener whom another's turn has made leave is not told", () => {
+  const priority = new Priority(2);
+  const second = vi.fn();
+  let leave = (): unknown => undefined;
+  priority.onRaise(() => leave());
+  leave = priority.onRaise(second);
+  priority.raise(0);
+  expect(second).not.toHaveBeenCalled();
+});

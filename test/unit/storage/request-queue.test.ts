@@ -23,3 +23,17 @@ it("gives what is in it by priority and arrival, whatever was put in and taken o
     }),
   );
 });
+
+it("what is not in the queue is not taken out, nor is another in its stead", () => {
+  const queue = new RequestQueue<{ priority: number; arrival: number }>();
+  const [gone, stays] = [
+    { priority: 1, arrival: 0 },
+    { priority: 1, arrival: 1 },
+  ];
+  queue.insert(gone);
+  queue.insert(stays);
+  expect(queue.shift()).toBe(gone);
+  expect(queue.remove(gone)).toBe(false);
+  expect([queue.length, queue.head]).toEqual([1, stays]);
+  expect(queue.remove(stays)).toBe(true);
+});

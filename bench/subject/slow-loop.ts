@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openMillrace, type S3Options } from "../../src/index.js";
 import { parameters, report, Tally } from "../lib/subject.js";
-import decode, { IMAGE_BYTES } from "./me-decoder.js";
+import decode, { IMAGE_BYTES } from "./slow-loop-decoder.js";
 
 export interface SlowLoopParameters {
   readonly s3: S3Options;

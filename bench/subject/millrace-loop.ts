@@ -10,6 +10,8 @@ export interface MillraceLoopParameters {
   readonly origin: OriginInfo;
   readonly source: string;
   readonly computeMs: number;
+  /** Of the origin, where the part of it that was used is to be reported. */
+  readonly capBytesPerSecond?: number | undefined;
   /** Phase of each epoch, from epoch 0. An empty name is an epoch that is not reported. */
   readonly epochs: readonly string[];
   readonly mill: Pick<MillraceOptions, "cache" | "limits">;
@@ -32,7 +34,13 @@ for (const epoch of loader.epochs(given.epochs.length)) {
   });
   const figures = utilization(steps);
   const phase = given.epochs[epoch.number]!;
-  if (phase !== "") phases[phase] = { ...tally, ...figures, megabytesPerSecond: tally.bytes / 1e6 / figures.wallSeconds! };
+  if (phase !== "")
+    phases[phase] = {
+      ...tally,
+      ...figures,
+      megabytesPerSecond: tally.bytes / 1e6 / figures.wallSeconds!,
+      ...(given.capBytesPerSecond !== undefined && { capShare: tally.bytes / figures.wallSeconds! / given.capBytesPerSecond }),
+    };
 }
 await mill.close();
 report(phases);

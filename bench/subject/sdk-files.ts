@@ -1,19 +1,23 @@
 /** Objects that are samples, as a newcomer reads them each epoch anew: GetObject for each, several in flight, copied into batches. */
 import { GetObjectCommand } from "@aws-sdk/client-s3";
-import type { OriginInfo } from "../../test/support/origin/index.js";
-import { s3Client } from "../lib/s3-client.js";
+import { type S3Server, s3Client } from "../lib/s3-client.js";
 import { measure, parameters, type Read, report, Tally } from "../lib/subject.js";
 
-const given = parameters<{
-  origin: OriginInfo;
-  bucket: string;
-  batchSize: number;
-  sampleBytes: number;
-  headerBytes: number;
-  inFlight: number;
-  keys: string[];
-  warmUp: string[];
-}>();
+export interface SdkFilesParameters {
+  readonly origin: S3Server;
+  readonly bucket: string;
+  readonly keys: readonly string[];
+  /** Read first, so that no code is timed while it is being compiled. */
+  readonly warmUp: readonly string[];
+  readonly batchSize: number;
+  /** Of the largest file, with its header. */
+  readonly sampleBytes: number;
+  readonly headerBytes: number;
+  readonly inFlight: number;
+  readonly phase: string;
+}
+
+const given = parameters<SdkFilesParameters>();
 const s3 = s3Client(given.origin);
 
 async function fetchSample(key: string): Promise<Uint8Array> {
@@ -40,5 +44,5 @@ async function readAll(keys: readonly string[]): Promise<Read> {
 }
 
 await readAll(given.warmUp);
-report({ direct: await measure(() => readAll(given.keys)) });
+report({ [given.phase]: await measure(() => readAll(given.keys)) });
 s3.destroy();

@@ -1,5 +1,6 @@
 /** From a dataset's name to its first batch: in a fresh process, and again in the same mill with an empty block cache. */
 import { get } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type MillraceOptions, openMillrace, type S3Options } from "../../src/index.js";
 import { connectOrigin } from "../../test/support/origin/client.js";
 import type { OriginInfo } from "../../test/support/origin/types.js";
@@ -27,6 +28,7 @@ export interface StartParameters {
 }
 
 const ROUND_TRIPS_MEASURED = 5;
+const IDLE_POLL_MS = 10;
 const given = parameters<StartParameters>();
 const origin = connectOrigin(given.origin);
 
@@ -57,8 +59,14 @@ function blocksOf(samples: Float64Array): number {
   return blocks.size;
 }
 
+/** Bodies that an epoch left unread would still fill the origin's line. */
+async function untilOriginIsIdle(): Promise<void> {
+  while ((await origin.stats()).inFlight > 0) await sleep(IDLE_POLL_MS);
+}
+
 /** The header tells: the arithmetic of the bar. */
 async function start(mill: Awaited<ReturnType<typeof openMillrace>>): Promise<Figures> {
+  await untilOriginIsIdle();
   await origin.reset();
   const asked = performance.now();
   const dataset = await mill.dataset(`s3://${given.folder}`, { fields: { record: "bytes" } });

@@ -25,6 +25,8 @@ export interface SdkLoopParameters {
   readonly batchSize: number;
   readonly sampleBytes: number;
   readonly computeMs: number;
+  /** Of the origin, where the part of it that was used is to be reported. */
+  readonly capBytesPerSecond?: number | undefined;
   /** Of each epoch. */
   readonly steps: number;
   /** Phase of each epoch. */
@@ -115,7 +117,12 @@ for (const epoch of given.epochs) {
     for (let row = 0; row < size; row++) tally.add(bytes, row * given.sampleBytes, (row + 1) * given.sampleBytes);
   });
   const figures = utilization(steps);
-  phases[epoch] = { ...tally, ...figures, megabytesPerSecond: tally.bytes / 1e6 / figures.wallSeconds! };
+  phases[epoch] = {
+    ...tally,
+    ...figures,
+    megabytesPerSecond: tally.bytes / 1e6 / figures.wallSeconds!,
+    ...(given.capBytesPerSecond !== undefined && { capShare: tally.bytes / figures.wallSeconds! / given.capBytesPerSecond }),
+  };
 }
 report(phases);
 s3.destroy();
