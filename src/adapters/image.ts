@@ -34,7 +34,11 @@ export async function image(
   context?: RandomContext,
 ): Promise<Uint8Array<ArrayBuffer>>;
 /** The same where the `dtype` is not known before it runs. */
-export async function image(bytes: Uint8Array, options: ImageOptions, context?: RandomContext): Promise<Values>;
+export async function image(
+  bytes: Uint8Array,
+  options: ImageOptions,
+  context?: RandomContext,
+): Promise<Uint8Array<ArrayBuffer> | Float32Array<ArrayBuffer>>;
 export async function image(bytes: Uint8Array, options: ImageOptions, context?: RandomContext): Promise<Values> {
   const target = targetSize(options.size);
   checkOptions(options, target, context);

@@ -11,7 +11,7 @@ import { fromWireError } from "./wire-error.js";
 
 type Result = Exclude<Outcome, "stale">;
 
-/** MB. It holds heads of responses and little else: 8 MB resident each, TLS included, 1 less than without. */
+/** MB. It holds heads of responses and little else: 10 MB resident at rest, 13 at work over TLS. */
 const LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 64 } as const;
 /** A thread that does not end by itself within this time is ended, milliseconds: closing sockets takes one turn. */
 const EXIT_WITHIN_MS = 5_000;
