@@ -8,19 +8,23 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
-export const systemClock: Clock = {
-  now: () => performance.now(),
-  sleep: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(abortedError(signal, "The wait"));
-      const onAbort = () => {
-        clearTimeout(timer);
-        reject(abortedError(signal!, "The wait"));
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener("abort", onAbort);
-        resolve();
-      }, ms);
-      signal?.addEventListener("abort", onAbort, { once: true });
-    }),
-};
+export const systemClock: Clock = { now: () => performance.now(), sleep: (ms, signal) => sleepFor(ms, signal, true) };
+
+/** For work that repeats in the background: its timers do not keep the process alive. */
+export const idleClock: Clock = { now: () => performance.now(), sleep: (ms, signal) => sleepFor(ms, signal, false) };
+
+function sleepFor(ms: number, signal: AbortSignal | undefined, holdsProcess: boolean): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(abortedError(signal, "The wait"));
+    const onAbort = () => {
+      clearTimeout(timer);
+      reject(abortedError(signal!, "The wait"));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", onAbort);
+      resolve();
+    }, ms);
+    if (!holdsProcess) timer.unref();
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+}
