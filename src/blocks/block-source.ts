@@ -9,6 +9,8 @@ export interface Demand {
   /** Lower goes first: 0 demand, 1 read-ahead, 2 and up prefetch. */
   readonly priority: Urgency;
   readonly signal?: AbortSignal | undefined;
+  /** The bytes around these will be wanted too, sooner or later. */
+  readonly wide?: boolean | undefined;
   /** Called as bytes arrive, with the tier they came from: a loader's own account. */
   readonly served?: ((tier: Tier, bytes: number, requests: number) => void) | undefined;
 }

@@ -28,6 +28,7 @@ export function objectVersion(store: OriginStore, stored: StoredObject, rules: H
   return { id: id ?? objectId(uri, stored), store, stored, uri, size: stored.size, rules };
 }
 
-function objectId(uri: string, { size, etag }: StoredObject): string {
+/** The id of a version of the object at `uri`. */
+export function objectId(uri: string, { size, etag }: Pick<StoredObject, "size" | "etag">): string {
   return createHash("sha256").update(`${uri}\n${size}\n${etag}`).digest("hex").slice(0, 32);
 }

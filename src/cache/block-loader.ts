@@ -19,6 +19,8 @@ export interface SlotSource extends BlockSource {
   readonly tier: Tier;
   /** Spans asked of it end at multiples of it; 0: anywhere. */
   readonly groupBytes: number;
+  /** True where the block that begins there is another node's to fetch and to hold: it is asked for here, and no copy is kept. Default: never. */
+  elsewhere?(object: ObjectVersion, begin: number): boolean;
   read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]>;
 }
 
@@ -41,6 +43,8 @@ const MAX_GAP = 64 * 1024;
 export interface LoadDemand extends Pick<Demand, "priority" | "served"> {
   /** The caller will ask for the blocks around these too, sooner or later: where they find room in memory, one request brings them all. */
   readonly wide?: boolean | undefined;
+  /** For a peer: memory, disks and the origin are asked, other peers are not. */
+  readonly local?: boolean | undefined;
 }
 
 /** What a wide demand is widened to, aligned: a GB in 119 requests, whatever the size of the pieces asked for. As long as a group of peers. */
@@ -73,13 +77,13 @@ export class BlockLoader {
     const firstBlock = Math.floor(begin / blockSize);
     const started = blocks.map((block) => {
       const part = partOf(block, blockSize, object.size, begin, end, false);
-      const flight = new Flight(block, part.begin, part.end, load);
+      const flight = new Flight(block, part.begin, part.end, load, demand.local === true || !this.#elsewhere(object, block));
       flights.add(object.id, flight);
       flight.join(ticket, block - firstBlock, part.begin, part.end);
       return flight;
     });
     // What a loop waits for now is not to wait for more.
-    if (demand.wide && priorityValue(demand.priority) > 0) started.push(...this.#neighbours(object, blocks, load));
+    if (demand.wide && priorityValue(demand.priority) > 0) started.push(...this.#neighbours(object, blocks, load, demand));
     started.sort((a, b) => a.block - b.block);
     this.#track(this.#run({ object, load, demand }, started));
   }
@@ -103,7 +107,7 @@ export class BlockLoader {
   async #run(job: Job, flights: readonly Flight[]): Promise<void> {
     try {
       const missing = this.#parts.disk === undefined ? flights : await this.#fromDisk(job, this.#parts.disk, flights);
-      if (missing.length > 0) await this.#fetch(job, await this.#plan(job, missing), 0);
+      if (missing.length > 0) await this.#fetchAll(job, await this.#plan(job, missing));
     } catch (error) {
       for (const flight of flights) this.#fail(job, flight, error);
     }
@@ -161,7 +165,7 @@ export class BlockLoader {
   }
 
   /** Flights, which nobody waits for yet, of the blocks around these that are neither held nor on their way. */
-  #neighbours(object: ObjectVersion, blocks: readonly number[], load: Load): Flight[] {
+  #neighbours(object: ObjectVersion, blocks: readonly number[], load: Load, { local = false }: LoadDemand): Flight[] {
     const { blockSize, flights, holdings } = this.#parts;
     if (object.rules.admission !== "pin" || blockSize >= WIDE_BYTES) return [];
     const width = WIDE_BYTES / blockSize;
@@ -171,7 +175,7 @@ export class BlockLoader {
     for (let block = from; block < to; block++) {
       if (holdings.has(object.id, block) || flights.has(object.id, block)) continue;
       const part = partOf(block, blockSize, object.size, 0, 0, true);
-      const flight = new Flight(block, part.begin, part.end, load);
+      const flight = new Flight(block, part.begin, part.end, load, local || !this.#elsewhere(object, block));
       flights.add(object.id, flight);
       found.push(flight);
     }
@@ -183,7 +187,7 @@ export class BlockLoader {
     const { flights } = this.#parts;
     if (!flights.join(job.object.id, from.block, ticket, slot, begin, end)) {
       const load = new Load();
-      const flight = new Flight(from.block, begin, end, load);
+      const flight = new Flight(from.block, begin, end, load, from.local);
       flights.add(job.object.id, flight);
       flight.join(ticket, slot, begin, end);
       this.#track(this.#run({ ...job, load }, [flight]));
@@ -191,15 +195,26 @@ export class BlockLoader {
     from.move(ticket);
   }
 
+  #elsewhere(object: ObjectVersion, block: number): boolean {
+    return this.#parts.sources.some((source) => source.elsewhere?.(object, block * this.#parts.blockSize) === true);
+  }
+
   /** The re-check inside the flight: a block that came to be held meanwhile is not held a second time. */
   async #place(object: ObjectVersion, block: number, length: number): Promise<Placement | undefined> {
-    return this.#parts.holdings.has(object.id, block) ? undefined : this.#parts.admission.place(object, length);
+    if (this.#elsewhere(object, block) || this.#parts.holdings.has(object.id, block)) return undefined;
+    return this.#parts.admission.place(object, length);
+  }
+
+  /** What is elsewhere from the first source on, the rest from the last. */
+  async #fetchAll(job: Job, wanted: readonly Wanted[]): Promise<void> {
+    const [local, remote] = [true, false].map((is) => wanted.filter(({ flight }) => flight.local === is));
+    await Promise.all([this.#fetch(job, local!, this.#parts.sources.length - 1), this.#fetch(job, remote!, 0)]);
   }
 
   async #fetch(job: Job, wanted: readonly Wanted[], level: number): Promise<void> {
-    const source = this.#parts.sources[level]!;
     const maxBytes = job.object.store.pace?.().spanBytes ?? SPAN_BYTES;
-    const spans = planSpans(wanted, { maxBytes, groupBytes: source.groupBytes });
+    const groupBytes = this.#parts.sources[level]!.groupBytes;
+    const spans = planSpans(wanted, { maxBytes, groupBytes });
     await Promise.all(spans.map((span) => this.#fetchSpan(job, span, wanted.slice(span.first, span.first + span.count), level)));
   }
 
@@ -233,7 +248,7 @@ export class BlockLoader {
       }
       job.demand.served?.(tier, 0, requests);
     };
-    return { begin: span.begin, end: span.end, priority: job.load.priority, signal: job.load.signal, served };
+    return { begin: span.begin, end: span.end, priority: job.load.priority, signal: job.load.signal, wide: job.demand.wide, served };
   }
 
   async #arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier): Promise<void> {

@@ -1,6 +1,7 @@
 import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
+import { leaseSpan, releaseAll } from "../blocks/span-slots.js";
 import type { SlotSource } from "./block-loader.js";
 
 /** The last tier: one ranged GET, from the socket into the slots. It has every block, so it never answers `undefined`. */
@@ -17,15 +18,8 @@ export class OriginSource implements SlotSource {
 
   /** The leases hold exactly the bytes of `demand`: the first and last block may be parts. */
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly SlotLease[]> {
-    const leases: SlotLease[] = [];
+    const leases = leaseSpan(this.#slab, this.#blockSize, firstBlock, count, demand);
     try {
-      for (let block = firstBlock; block < firstBlock + count; block++) {
-        const begin = Math.max(block * this.#blockSize, demand.begin);
-        const end = Math.min((block + 1) * this.#blockSize, demand.end);
-        const slot = this.#slab.allocate(end - begin);
-        leases.push(slot.lease(begin));
-        slot.release();
-      }
       const { signal, priority } = demand;
       const targets = leases.map((lease) => lease.bytes);
       await object.store.readInto(object.stored, demand.begin, targets, { signal, priority });
@@ -33,7 +27,7 @@ export class OriginSource implements SlotSource {
       return leases;
     } catch (error) {
       // The store has settled: nothing writes the slots any more.
-      for (const lease of leases) lease.release();
+      releaseAll(leases);
       throw error;
     }
   }

@@ -65,6 +65,8 @@ export interface Apart extends Waiting {
 export class Flight {
   readonly block: number;
   readonly load: Load;
+  /** Asks no peer: only such a flight serves peers, or two nodes that take each other for the owner would wait for each other. */
+  readonly local: boolean;
   #ended = false;
   /** Bytes that will be there; grows with those who join until the flight is sealed. */
   #begin: number;
@@ -72,8 +74,9 @@ export class Flight {
   #sealed = false;
   #waiting = new Map<Ticket, Waiting>();
 
-  constructor(block: number, begin: number, end: number, load: Load) {
+  constructor(block: number, begin: number, end: number, load: Load, local: boolean) {
     this.block = block;
+    this.local = local;
     this.#begin = begin;
     this.#end = end;
     this.load = load;
@@ -134,7 +137,7 @@ export class Flight {
 
   /** False where it will not bring these bytes, or has been given up. */
   join(ticket: Ticket, slot: number, begin: number, end: number): boolean {
-    if (this.#ended || this.load.signal.aborted) return false;
+    if (this.#ended || this.load.signal.aborted || (ticket.local && !this.local)) return false;
     if (this.#sealed && (begin < this.#begin || end > this.#end)) return false;
     this.#begin = Math.min(this.#begin, begin);
     this.#end = Math.max(this.#end, end);
@@ -175,14 +178,17 @@ export class Flight {
 /** One caller's wait. `leases[i]` is filled as the flights land. */
 export class Ticket {
   readonly urgency: Urgency;
+  /** Waits for no peer. */
+  readonly local: boolean;
   readonly leases: (BlockLease | undefined)[];
   readonly tiers: (Tier | undefined)[];
   readonly #flights = new Set<Flight>();
   #wait: Deferred<void> | undefined;
   #error: { readonly value: unknown } | undefined;
 
-  constructor(count: number, urgency: Urgency) {
+  constructor(count: number, urgency: Urgency, local: boolean) {
     this.urgency = urgency;
+    this.local = local;
     this.leases = new Array<BlockLease | undefined>(count).fill(undefined);
     this.tiers = new Array<Tier | undefined>(count).fill(undefined);
   }

@@ -204,7 +204,7 @@ export class BlockCache {
   #ticket(object: ObjectVersion, begin: number, end: number, demand: AcquireDemand): Ticket {
     const { blockSize } = this;
     const first = Math.floor(begin / blockSize);
-    const ticket = new Ticket(Math.ceil(end / blockSize) - first, demand.priority);
+    const ticket = new Ticket(Math.ceil(end / blockSize) - first, demand.priority, demand.local === true);
     const missing: number[] = [];
     for (let i = 0; i < ticket.leases.length; i++) {
       const held = this.#memory.index.get(object.id, first + i);

@@ -2,7 +2,7 @@ import { type MillraceError, throwIfAborted } from "../errors.js";
 import { DEFAULT_TIMEOUTS, type HttpTimeouts } from "./http-timeouts.js";
 import type { Outcome } from "./range-answer.js";
 import { type ConnectionContext, RangeConnection } from "./range-connection.js";
-import { type Endpoint, endpointOf } from "./range-endpoint.js";
+import { type ClientTls, type Endpoint, endpointOf } from "./range-endpoint.js";
 import type { RangeSink } from "./range-sink.js";
 
 /** Holds a response's head and what comes with it: 110 KB at 59 CPU µs, where 16 KiB, more reads, take 98; 8 MiB alike. */
@@ -27,10 +27,13 @@ export class RangeClient {
   readonly #pools = new Map<string, Pool>();
   readonly #connections = new Set<RangeConnection>();
   readonly #timeouts: ConnectionContext["timeouts"];
+  readonly #tls: ClientTls | undefined;
   readonly #scratch: Buffer = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
   #closed = false;
 
-  constructor({ connectMs, headMs, stallMs }: HttpTimeouts = {}) {
+  /** `tls`: default Node's. */
+  constructor({ connectMs, headMs, stallMs }: HttpTimeouts = {}, tls?: ClientTls) {
+    this.#tls = tls;
     this.#timeouts = {
       connectMs: connectMs ?? DEFAULT_TIMEOUTS.connectMs,
       headMs: headMs ?? DEFAULT_TIMEOUTS.headMs,
@@ -66,7 +69,7 @@ export class RangeClient {
     let pool = this.#pools.get(origin);
     if (pool === undefined) {
       const url = new URL(origin);
-      pool = { endpoint: endpointOf(url), host: url.host, idle: [] };
+      pool = { endpoint: endpointOf(url, this.#tls), host: url.host, idle: [] };
       this.#pools.set(origin, pool);
     }
     return pool;

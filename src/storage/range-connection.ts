@@ -147,9 +147,13 @@ export class RangeConnection {
   }
 
   #takeHead(exchange: Exchange, chunk: Buffer): void {
-    const { head, rest } = parseFinalHead(this.#partial === undefined ? chunk : Buffer.concat([this.#partial, chunk]));
+    const came = this.#partial === undefined ? chunk : Buffer.concat([this.#partial, chunk]);
+    const { head, rest } = parseFinalHead(came);
     this.#partial = head === "incomplete" ? Buffer.from(rest) : undefined;
-    if (head === "incomplete") return;
+    if (head === "incomplete") {
+      if (rest.length < came.length) exchange.answer.interim();
+      return;
+    }
     // A body that ends somewhere is read only where it says why the bytes do not come.
     if (head !== "malformed" && (typeof head.framing === "number" || head.status > 206)) this.#begin(exchange, head, rest);
     else this.#finish("unexpected", false);

@@ -52,6 +52,9 @@ export abstract class RangeSink {
   /** Judges a response's head, at once or later: the body waits for it. Throws what the head makes of the read. */
   abstract head(status: number, headers: Refusal["headers"]): Verdict | Promise<Verdict>;
 
+  /** An interim answer (1xx) came: the server is at work. */
+  interim(): void {}
+
   /** The verdict on a status that brings no bytes of the object. */
   protected refused(status: number, headers: Refusal["headers"]): "refusal" {
     this.#refusal = { status, headers };
