@@ -1,12 +1,4 @@
-/** 32 well-mixed bits from 32: a bijection (the `lowbias32` constants of Chris Wellons' hash prospector). Returns a signed integer. */
-function mix32(word: number): number {
-  let x = word ^ (word >>> 16);
-  x = Math.imul(x, 0x21f0aaad);
-  x = Math.imul(x ^ (x >>> 15), 0xd35a2d97);
-  return x ^ (x >>> 15);
-}
-
-const GOLDEN = 0x9e3779b9; // 2^32 ÷ golden ratio: an odd step that visits all words
+import { GOLDEN, mix32 } from "../util/mix32.js";
 
 /**
  * `count` words that depend on every number of the key, for use as round keys or as a generator's state.

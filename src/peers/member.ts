@@ -1,0 +1,10 @@
+/** A node as the others know it. Who owns what follows from id and weight alone: a node that comes back elsewhere owns what it owned. */
+export interface Member {
+  /** Stable and unique among the members. */
+  readonly id: string;
+  /** Its share of the groups is its weight ÷ the sum of all weights. 0: it owns nothing, and still asks the others. */
+  readonly weight: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Where it answers now: `http://host:port` or `https://host:port`. */
+  readonly url: string;
+}
