@@ -293,6 +293,7 @@ describe("BlockCache on memory and origin", () => {
     const peer = (slab: Slab): SlotSource => ({
       tier: "peer",
       groupBytes: 2 * BLOCK,
+      elsewhere: () => true,
       read: async (object, firstBlock, count) => {
         asked.push([firstBlock, count]);
         return Array.from({ length: count }, (_, i) => {
@@ -324,7 +325,8 @@ describe("BlockCache on memory and origin", () => {
       peerBytes: 2 * BLOCK,
       misses: 2,
       originBytes: 2 * BLOCK,
-      memoryHeldBytes: 4 * BLOCK,
+      streamed: 4,
+      memoryHeldBytes: 0,
     });
   });
 
