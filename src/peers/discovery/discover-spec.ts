@@ -76,6 +76,8 @@ function withoutSecrets(text: string): string {
 }
 
 function staticSpec(text: string, option: string): StaticSpec {
+  // Perhaps a mistyped URI: cut at its commas, parts of a password would stand alone.
+  if (text.includes("@")) throw failure(option, text)(`expected ${FORMS}`);
   const addresses = text.split(",").map((item) => {
     const address = parseAddress(item.trim());
     if (address === undefined) throw failure(option, item.trim())(`expected host:port, IPv6 as [address]:port; or ${FORMS}`);
@@ -85,6 +87,8 @@ function staticSpec(text: string, option: string): StaticSpec {
 }
 
 function fileSpec(text: string, option: string): FileSpec {
+  // parseUri refuses it too, but knows neither the option nor that there may be a password.
+  if (/^file:\/\/[^/]/i.test(text)) throw failure(option, text)("a file has no host: file:/path/members.json");
   const { path } = parseUri(text);
   if (path === "" || path.endsWith("/")) throw failure(option, text)("expected a file: file:/path/members.json");
   return { kind: "file", path: `/${path}` };

@@ -18,11 +18,11 @@ const version = z.number().int().positive();
 
 /** Not strict: a later version may tell more of itself. */
 const announced = z.object({ id: text, url, weight, labels, version });
-/** Strict, since people write it: a misspelt weight must not count as none. */
-const listed = z.union([
-  z.string().refine((value) => parseAddress(value) !== undefined, "expected host:port"),
+/** Strict, since people write it: a misspelt weight must not count as none. An address alone will do. */
+const listed = z.preprocess(
+  (value) => (typeof value === "string" && parseAddress(value) !== undefined ? { url: `http://${value}` } : value),
   z.strictObject({ url, id: text.optional(), weight: weight.optional(), labels: labels.optional(), version: version.optional() }),
-]);
+);
 const file = z.array(listed);
 
 export function formatAnnouncement({ id, url, weight, labels, version }: Announcement): string {
@@ -38,8 +38,7 @@ export function parseAnnouncement(json: string): FoundPeer | string {
 /** The peers of a file: `["node1:7070", { "url": "http://node2:7070", "id": "b" }]`. Or a line that says what is wrong with it. */
 export function parseMembersFile(json: string): FoundPeer[] | string {
   const records = parsed(file, json);
-  if (typeof records === "string") return records;
-  return records.map((record) => (typeof record === "string" ? parseAddress(record)! : foundPeer(record)));
+  return typeof records === "string" ? records : records.map(foundPeer);
 }
 
 function parsed<T>(schema: z.ZodType<T>, json: string): T | string {
@@ -53,8 +52,7 @@ function parsed<T>(schema: z.ZodType<T>, json: string): T | string {
   return result.success ? result.data : z.prettifyError(result.error).replace(/\s*\n\s*/g, " ");
 }
 
-function foundPeer(record: z.infer<typeof announced> | Exclude<z.infer<typeof listed>, string>): FoundPeer {
-  const { url, ...rest } = record;
+function foundPeer({ url, ...rest }: z.infer<typeof announced> | z.infer<typeof listed>): FoundPeer {
   const known = Object.entries(rest).filter(([, value]) => value !== undefined);
   return { ...addressOfUrl(url)!, ...Object.fromEntries(known) };
 }

@@ -9,16 +9,16 @@ import type { FoundPeer } from "./found-peer.js";
 export function mergePeers(lists: readonly (readonly FoundPeer[])[], self: { readonly id: string } & Address): readonly FoundPeer[] {
   const found = new Map<string, { readonly bare: FoundPeer; readonly claims: FoundPeer[] }>();
   const ids = new Set([self.id]);
+  const own = formatAddress(self);
   for (const peer of lists.flat()) {
-    if (peer.id !== undefined && ids.has(peer.id)) continue;
     const address = formatAddress(peer);
+    if (address === own || (peer.id !== undefined && ids.has(peer.id))) continue;
     const here = found.get(address) ?? { bare: { host: peer.host, port: peer.port }, claims: [] };
     found.set(address, here);
     if (peer.id === undefined) continue;
     ids.add(peer.id);
     here.claims.push(peer);
   }
-  found.delete(formatAddress(self));
   const inOrder = [...found].sort(([a], [b]) => (a < b ? -1 : 1));
   return inOrder.map(([, { bare, claims }]) => (claims.length === 1 ? claims[0]! : bare));
 }

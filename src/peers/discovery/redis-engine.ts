@@ -26,7 +26,7 @@ export class RedisEngine implements Engine {
   #known: ReadonlyMap<string, FoundPeer> = new Map();
   #ignored: readonly string[] = [];
   #listAt = Number.NEGATIVE_INFINITY;
-  /** Until then peers may be missing only because they have not found back to the server. */
+  /** After a connection was lost: until then peers may be missing only because they have not found back to the server either. */
   #settledAt = Number.NEGATIVE_INFINITY;
 
   constructor(spec: RedisSpec, self: Announcement | undefined, clock: Clock) {
@@ -68,7 +68,7 @@ export class RedisEngine implements Engine {
     const connection = await RedisConnection.open(this.#spec, signal);
     this.#connection = connection;
     this.#listAt = Number.NEGATIVE_INFINITY;
-    this.#settledAt = this.#clock.now() + TTL_MS;
+    if (this.#known.size > 0) this.#settledAt = this.#clock.now() + TTL_MS;
     return connection;
   }
 

@@ -15,7 +15,8 @@ export class Daemon {
   private constructor(command: string, parameters: readonly string[]) {
     // The kernel ends it if this process dies without doing so.
     this.#process = spawn("setpriv", ["--pdeathsig", "KILL", command, ...parameters], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [this.#process.stdout!, this.#process.stderr!]) stream.setEncoding("utf8").on("data", (text) => this.#printed(text));
+    for (const stream of [this.#process.stdout!, this.#process.stderr!])
+      stream.setEncoding("utf8").on("data", (text) => this.#printed(text));
   }
 
   /** Resolves when it has printed `ready`; throws with what it printed where it ends before. */
