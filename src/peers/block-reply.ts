@@ -1,0 +1,143 @@
+/** Answers one request for blocks: gets them without asking peers, and writes them from the slots that hold them. */
+import type { ServerResponse } from "node:http";
+import { crc32c } from "@node-rs/crc32";
+import type { ObjectVersion } from "../blocks/object-version.js";
+import type { AcquireDemand, SpanLease } from "../cache/tier-chain.js";
+import type { Clock } from "../util/clock.js";
+import type { Proof } from "./peer-answers.js";
+import { answerParts } from "./peer-answers.js";
+import type { PeerServerCounters } from "./peer-counters.js";
+import { type BlockRequest, formatChecksums, HEADER, PeerRefusal } from "./peer-protocol.js";
+
+/** While blocks are fetched, the asker hears of us that often, milliseconds: four times within its shortest patience. */
+const BEAT_MS = 100;
+/** An asker that has not taken its answer by then is too slow to wait for, milliseconds: 8 MiB at 140 KB/s. */
+const ANSWER_MS = 60_000;
+
+/** Where blocks come from: a BlockCache. */
+export interface ServedBlocks {
+  readonly blockSize: number;
+  acquire(object: ObjectVersion, begin: number, end: number, demand: AcquireDemand): Promise<SpanLease>;
+}
+
+export interface ReplyContext {
+  /** This peer's id. */
+  readonly id: string;
+  readonly blocks: ServedBlocks;
+  readonly clock: Clock;
+  readonly counters: PeerServerCounters;
+  /** An asker that takes nothing for that long is cut off, milliseconds. */
+  readonly stallMs: number;
+}
+
+/** Resolves when the socket has taken the bytes, or is closed: to a refusal where they could not be had, and nothing was answered. */
+export async function replyBlocks(
+  response: ServerResponse,
+  request: BlockRequest,
+  object: ObjectVersion,
+  proof: Proof | undefined,
+  context: ReplyContext,
+): Promise<PeerRefusal | undefined> {
+  const { clock, counters } = context;
+  const gone = new AbortController();
+  const closed = new Promise<void>((resolve) => {
+    response.once("close", () => {
+      gone.abort();
+      resolve();
+    });
+  });
+  if (response.destroyed) gone.abort();
+  let span: SpanLease | undefined;
+  try {
+    span = await acquire(response, request, object, gone.signal, context);
+    if (gone.signal.aborted) counters.abandoned++;
+    else {
+      clock.sleep(ANSWER_MS, gone.signal).then(() => cutOff(response, counters), ignore);
+      write(response, request, span, proof, context);
+      await closed;
+      if (response.writableFinished) count(request, span, counters);
+    }
+    return undefined;
+  } catch (error) {
+    if (!gone.signal.aborted)
+      return new PeerRefusal(502, "origin", `the blocks could not be had (${(error as { code?: string }).code ?? "failure"})`);
+    counters.abandoned++;
+    return undefined;
+  } finally {
+    span?.release();
+  }
+}
+
+async function acquire(
+  response: ServerResponse,
+  { begin, end, priority, wide }: BlockRequest,
+  object: ObjectVersion,
+  signal: AbortSignal,
+  { blocks, clock, counters }: ReplyContext,
+): Promise<SpanLease> {
+  const served: AcquireDemand["served"] = (tier, bytes) => {
+    if (tier === "origin") counters.originBytes += bytes;
+  };
+  const there = new AbortController();
+  signal.addEventListener("abort", () => there.abort(), { once: true });
+  void beat(response, clock, there.signal);
+  try {
+    return await blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true });
+  } finally {
+    there.abort();
+  }
+}
+
+async function beat(response: ServerResponse, clock: Clock, there: AbortSignal): Promise<void> {
+  try {
+    for (;;) {
+      await clock.sleep(BEAT_MS, there);
+      response.writeProcessing();
+    }
+  } catch {
+    // The blocks are there, or the asker has gone.
+  }
+}
+
+function write(response: ServerResponse, request: BlockRequest, span: SpanLease, proof: Proof | undefined, context: ReplyContext): void {
+  const { begin, end, whole, ranged } = request;
+  const { id, blocks, counters, stallMs } = context;
+  const parts = partsOf(span, begin, end, blocks.blockSize);
+  const checksums = formatChecksums(parts.map((part) => crc32c(part)));
+  const length = end - begin;
+  response.setTimeout(stallMs, () => cutOff(response, counters));
+  response.writeHead(ranged ? 206 : 200, {
+    "content-type": "application/octet-stream",
+    "content-length": length,
+    ...(ranged && { "content-range": `bytes ${begin - whole.begin}-${end - whole.begin - 1}/${whole.end - whole.begin}` }),
+    [HEADER.peer]: encodeURIComponent(id),
+    [HEADER.crc32c]: checksums,
+    ...(proof && { [HEADER.proof]: proof.auth.prove(proof.authorization, answerParts(id, length, checksums)) }),
+  });
+  for (const part of parts) response.write(part);
+  response.end();
+}
+
+/** The bytes as the blocks have them: no copies. */
+function partsOf(span: SpanLease, begin: number, end: number, blockSize: number): Uint8Array[] {
+  const parts: Uint8Array[] = [];
+  for (let at = begin; at < end; ) {
+    const next = Math.min(end, (Math.floor(at / blockSize) + 1) * blockSize);
+    parts.push(span.view(at, next));
+    at = next;
+  }
+  return parts;
+}
+
+function cutOff(response: ServerResponse, counters: PeerServerCounters): void {
+  counters.cutOff++;
+  response.destroy();
+}
+
+function count({ begin, end }: BlockRequest, span: SpanLease, counters: PeerServerCounters): void {
+  counters.answered++;
+  counters.blocks += span.leases.length;
+  counters.bytes += end - begin;
+}
+
+function ignore(): void {}

@@ -1,0 +1,170 @@
+/**
+ * The tier between the disks and the origin: asks the owner of a block's group, then the next in order, and answers "not here" otherwise.
+ * What comes is streamed, from the socket into slots: only owners keep copies.
+ */
+import { crc32c } from "@node-rs/crc32";
+import type { Demand } from "../blocks/block-source.js";
+import type { ObjectVersion } from "../blocks/object-version.js";
+import type { Slab, SlotLease } from "../blocks/slab.js";
+import { leaseSpan, releaseAll } from "../blocks/span-slots.js";
+import type { SlotSource } from "../cache/block-loader.js";
+import type { CacheLog } from "../cache/disk-tier.js";
+import { priorityValue } from "../storage/priority.js";
+import { type Clock, systemClock } from "../util/clock.js";
+import type { PeerAuthOptions } from "./auth.js";
+import { GROUP_BYTES, groupOf } from "./group.js";
+import type { PeerTls } from "./listen.js";
+import type { Member } from "./member.js";
+import { PeerFault } from "./peer-answers.js";
+import { type BlockCall, PeerCaller } from "./peer-call.js";
+import { PeerClientCounters } from "./peer-counters.js";
+import { silenceMs } from "./peer-health.js";
+import { PeerLink, type PeerState } from "./peer-link.js";
+import { blocksPath, HEADER, objectHeaders, type PeerIdentity } from "./peer-protocol.js";
+
+/** Peers asked for a span at most: the owner and the next in order. One that does not answer costs its deadline. */
+const ASKED = 2;
+
+export interface PeerClientOptions {
+  readonly self: PeerIdentity;
+  /** The members in order of preference, the owner first: `group` counts from the object's start. Cheap: asked several times a block. */
+  readonly owners: { ranked(objectId: string, group: number, size: number): readonly Member[] };
+  readonly slab: Slab;
+  /** What the origin takes for a span, milliseconds; undefined while it is not known. */
+  readonly originCostMs: () => number | undefined;
+  readonly auth?: PeerAuthOptions | undefined;
+  readonly tls?: PeerTls | undefined;
+  readonly log?: CacheLog | undefined;
+  readonly clock?: Clock | undefined;
+  /** Uniform in [0, 1). */
+  readonly random?: (() => number) | undefined;
+}
+
+export interface PeerClientStats {
+  readonly counters: PeerClientCounters;
+  /** Every peer that was asked or found wanting, by id. */
+  readonly peers: readonly PeerState[];
+}
+
+export class PeerClient implements SlotSource {
+  readonly tier = "peer" as const;
+  readonly groupBytes: number = GROUP_BYTES;
+  readonly counters: PeerClientCounters = new PeerClientCounters();
+  readonly #options: PeerClientOptions;
+  readonly #caller: PeerCaller;
+  readonly #links = new Map<string, PeerLink>();
+
+  constructor(options: PeerClientOptions) {
+    this.#options = options;
+    const { self, auth, tls, clock = systemClock } = options;
+    this.#caller = new PeerCaller({ self, auth, tls, clock, counters: this.counters });
+  }
+
+  elsewhere(object: ObjectVersion, begin: number): boolean {
+    const owner = this.#ranked(object, begin)[0];
+    return owner !== undefined && owner.id !== this.#options.self.id;
+  }
+
+  /** All of the blocks, or none. Throws MILLRACE_ABORTED, MILLRACE_CLOSED, MILLRACE_NO_SPACE; whatever peers do is counted and passed over. */
+  async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]> {
+    for (const member of this.#ranked(object, demand.begin).slice(0, ASKED)) {
+      if (member.id === this.#options.self.id) break;
+      const leases = await this.#ask(this.#link(member), object, firstBlock, count, demand);
+      if (leases !== undefined) return leases;
+    }
+    return new Array<undefined>(count).fill(undefined);
+  }
+
+  /** Who answers at `url`. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
+  identify(url: string, signal?: AbortSignal): Promise<PeerIdentity> {
+    return this.#caller.identify({ url, skewMs: 0 }, this.#silenceMs(), signal);
+  }
+
+  /** Forgets what is known of all other peers. */
+  retain(members: readonly Member[]): void {
+    const ids = new Set(members.map(({ id }) => id));
+    for (const id of [...this.#links.keys()]) if (!ids.has(id)) this.#links.delete(id);
+  }
+
+  stats(): PeerClientStats {
+    const peers = Array.from(this.#links.values(), (link) => link.stats()).sort((a, b) => (a.id < b.id ? -1 : 1));
+    return { counters: this.counters, peers };
+  }
+
+  /** Requests under way fail with MILLRACE_CLOSED. Resolves when every socket is closed. */
+  close(): Promise<void> {
+    return this.#caller.close();
+  }
+
+  #ranked(object: ObjectVersion, begin: number): readonly Member[] {
+    return this.#options.owners.ranked(object.id, groupOf(begin), object.size);
+  }
+
+  /** A member that has moved is a new peer: what its old address did says nothing of it. */
+  #link(member: Member): PeerLink {
+    const known = this.#links.get(member.id);
+    if (known?.member.url === member.url) return known;
+    const { self, log, clock = systemClock, random = Math.random } = this.#options;
+    const link = new PeerLink(member, { self, log, clock, random, caller: this.#caller, silenceMs: () => this.#silenceMs() });
+    this.#links.set(member.id, link);
+    return link;
+  }
+
+  #silenceMs(): number {
+    return silenceMs(this.#options.originCostMs());
+  }
+
+  async #ask(link: PeerLink, object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<SlotLease[] | undefined> {
+    const { slab, self } = this.#options;
+    let leases: readonly SlotLease[] = [];
+    try {
+      return await link.run(object, demand, async () => {
+        const taken = leaseSpan(slab, self.blockSize, firstBlock, count, demand);
+        leases = taken;
+        const call = blockCall(object, self.blockSize, firstBlock, taken, demand);
+        this.counters.requests++;
+        const checksums = await this.#caller.blocks(link.callee, link.member.id, call, this.#silenceMs(), demand.signal);
+        this.#verify(taken, checksums);
+        this.#served(taken, demand);
+        return taken;
+      });
+    } catch (error) {
+      // The call has settled: nothing writes the slots any more.
+      releaseAll(leases);
+      if (!(error instanceof PeerFault)) throw error;
+      this.counters.fallbacks[error.reason]++;
+      return undefined;
+    }
+  }
+
+  /** None of an answer is used where some of it is wrong. */
+  #verify(leases: readonly SlotLease[], checksums: readonly number[]): void {
+    const wrong = leases.filter((lease, i) => crc32c(lease.bytes) !== checksums[i]).length;
+    if (wrong === 0) return;
+    this.counters.corruptBlocks += wrong;
+    throw new PeerFault("corrupt", `${wrong} of ${leases.length} blocks have a wrong checksum`);
+  }
+
+  #served(leases: readonly SlotLease[], { begin, end, served }: Demand): void {
+    this.counters.answered++;
+    this.counters.blocks += leases.length;
+    this.counters.bytes += end - begin;
+    served?.("peer", end - begin, 1);
+  }
+}
+
+function blockCall(object: ObjectVersion, blockSize: number, firstBlock: number, leases: readonly SlotLease[], demand: Demand): BlockCall {
+  const { begin, end, priority, wide } = demand;
+  return {
+    path: blocksPath(object.id, firstBlock, firstBlock + leases.length - 1),
+    begin,
+    end,
+    base: firstBlock * blockSize,
+    headers: {
+      ...objectHeaders({ uri: object.uri, size: object.size, etag: object.stored.etag }),
+      [HEADER.priority]: String(Math.max(0, Math.min(99, Math.floor(priorityValue(priority))))),
+      ...(wide && { [HEADER.wide]: "1" }),
+    },
+    targets: leases.map((lease) => lease.bytes),
+  };
+}
