@@ -11,8 +11,8 @@ const TRIES = 2;
 /** Queries under way: a resolver of a cluster drops what comes by the thousand. */
 const CONCURRENT = 32;
 /** Milliseconds between looks, whatever the records say: a TTL of 0 must not flood the resolver, one of an hour not hide a node for so long. */
-export const MIN_AGAIN_MS = 5_000;
-export const MAX_AGAIN_MS = 60_000;
+const MIN_AGAIN_MS = 5_000;
+const MAX_AGAIN_MS = 60_000;
 
 interface Found {
   readonly addresses: readonly string[];

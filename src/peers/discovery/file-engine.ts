@@ -8,7 +8,7 @@ import type { FoundPeer } from "./found-peer.js";
 import { parseMembersFile } from "./member-record.js";
 
 /** Milliseconds between looks without an event: NFS gives none, nor does a file system whose watches are used up. */
-export const POLL_MS = 5_000;
+const POLL_MS = 5_000;
 /** Bytes: 4,096 members with labels take 2 MB. */
 const MAX_BYTES = 16 * 2 ** 20;
 

@@ -1,5 +1,8 @@
 /** Discovery by DNS, against Debian's dnsmasq. */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { DnsEngine } from "../../../src/peers/discovery/dns-engine.js";
 import { openOne } from "../../support/peers/discovery.js";
 import { TestDns } from "../../support/peers/dnsmasq.js";
 
@@ -113,4 +116,17 @@ test("a resolver that says nothing costs the limit of a look, and closing does n
   await discovery.close();
   expect(clock.pending).toBe(0);
   dns.thaw();
+});
+
+test("a look that is given up asks no more", async () => {
+  const silent = createSocket("udp4").bind(0, "127.0.0.1");
+  await once(silent, "listening");
+  const giveUp = new AbortController();
+  const servers = [`127.0.0.1:${silent.address().port}`];
+  const look = new DnsEngine({ kind: "dns", name: "peers.test", type: "a", port: 7070, servers }).find(giveUp.signal);
+  look.catch(() => {});
+  await once(silent, "message");
+  giveUp.abort();
+  await expect(look).rejects.toThrow("ECANCELLED");
+  silent.close();
 });
