@@ -1,3 +1,5 @@
+import type { Member } from "../member.js";
+
 /** Where a peer answers, and who it is where the engine knows: what is missing is learnt by the handshake. */
 export interface FoundPeer {
   /** A name or an address in lower case; IPv6 without brackets. */
@@ -10,13 +12,8 @@ export interface FoundPeer {
   readonly version?: number;
 }
 
-/** What this process tells of itself: a member, with the version of the protocol it speaks. */
-export interface Announcement {
-  /** Stable over restarts of the node, unlike its address. */
-  readonly id: string;
-  /** `http://host:port` or `https://host:port`, as others reach it. */
-  readonly url: string;
-  readonly weight: number;
-  readonly labels: Readonly<Record<string, string>>;
+/** What this process tells of itself: a member, with its URL as others reach it. */
+export interface Announcement extends Member {
+  /** Of the peer protocol that it speaks. */
   readonly version: number;
 }
