@@ -4,8 +4,7 @@ import { crc32c } from "@node-rs/crc32";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { AcquireDemand, SpanLease } from "../cache/tier-chain.js";
 import type { Clock } from "../util/clock.js";
-import type { Proof } from "./peer-answers.js";
-import { answerParts } from "./peer-answers.js";
+import { answerParts, type Proof } from "./peer-answers.js";
 import type { PeerServerCounters } from "./peer-counters.js";
 import { type BlockRequest, formatChecksums, HEADER, PeerRefusal } from "./peer-protocol.js";
 
@@ -53,9 +52,9 @@ export async function replyBlocks(
     if (gone.signal.aborted) counters.abandoned++;
     else {
       clock.sleep(ANSWER_MS, gone.signal).then(() => cutOff(response, counters), ignore);
-      write(response, request, span, proof, context);
+      const held = span;
+      write(response, request, span, proof, context, () => count(request, held, counters));
       await closed;
-      if (response.writableFinished) count(request, span, counters);
     }
     return undefined;
   } catch (error) {
@@ -99,7 +98,15 @@ async function beat(response: ServerResponse, clock: Clock, there: AbortSignal):
   }
 }
 
-function write(response: ServerResponse, request: BlockRequest, span: SpanLease, proof: Proof | undefined, context: ReplyContext): void {
+/** Calls `taken` when the socket has taken all of it. */
+function write(
+  response: ServerResponse,
+  request: BlockRequest,
+  span: SpanLease,
+  proof: Proof | undefined,
+  context: ReplyContext,
+  taken: () => void,
+): void {
   const { begin, end, whole, ranged } = request;
   const { id, blocks, counters, stallMs } = context;
   const parts = partsOf(span, begin, end, blocks.blockSize);
@@ -114,7 +121,11 @@ function write(response: ServerResponse, request: BlockRequest, span: SpanLease,
     [HEADER.crc32c]: checksums,
     ...(proof && { [HEADER.proof]: proof.auth.prove(proof.authorization, answerParts(id, length, checksums)) }),
   });
-  for (const part of parts) response.write(part);
+  for (const part of parts.slice(0, -1)) response.write(part);
+  response.write(parts.at(-1)!, () => {
+    // Of a write that its socket's end has ended, Node says nothing wrong.
+    if (response.socket?.destroyed === false) taken();
+  });
   response.end();
 }
 

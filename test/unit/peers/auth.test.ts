@@ -31,11 +31,11 @@ describe("a signed request", () => {
     expect(check(PATH, { ...HEADERS, "user-agent": "not signed" })).toBeUndefined();
   });
 
-  it.each([
+  it.each<[what: string, path: string, headers: Headers]>([
     ["path", PATH.replace("3-5", "3-6"), HEADERS],
     ["object", PATH.replace("cdef/", "cdee/"), HEADERS],
-    ...Object.keys(HEADERS).map((name) => [name, PATH, { ...HEADERS, [name]: `${String(HEADERS[name])}1` }] as const),
-    ...Object.keys(HEADERS).map((name) => [`no ${name}`, PATH, { ...HEADERS, [name]: undefined }] as const),
+    ...Object.keys(HEADERS).map((name) => [name, PATH, { ...HEADERS, [name]: `${String(HEADERS[name])}1` }] as [string, string, Headers]),
+    ...Object.keys(HEADERS).map((name) => [`no ${name}`, PATH, { ...HEADERS, [name]: undefined }] as [string, string, Headers]),
     [HEADER.wide, PATH, { ...HEADERS, [HEADER.wide]: "1" }],
     ["two values in one", PATH, { ...HEADERS, [HEADER.size]: ["1000000", "5"] }],
     ["a value moved to the next", PATH, { ...HEADERS, [HEADER.uri]: "", [HEADER.size]: "s3%3A%2F%2Fb%2Fk1000000" }],
