@@ -1,35 +1,57 @@
-import type { Clock } from "../util/clock.js";
+import type { AlarmClock } from "../util/alarm-clock.js";
 
-/** Fires its signal when nothing was heard for a while. */
+/** Fires its signal when nothing was heard for a while, or when the caller's own signal fires. To be ended. */
 export class Patience {
-  readonly #clock: Clock;
+  readonly #clock: AlarmClock;
   readonly #ms: number;
-  readonly #over = new AbortController();
-  #timer: AbortController | undefined;
+  readonly #theirs: AbortSignal | undefined;
+  readonly #controller = new AbortController();
+  #cancel: (() => void) | undefined;
+  #waits = 0;
+  #late = false;
 
-  constructor(clock: Clock, ms: number) {
+  constructor(clock: AlarmClock, ms: number, signal: AbortSignal | undefined) {
     this.#clock = clock;
     this.#ms = ms;
+    this.#theirs = signal;
+    if (signal?.aborted) this.#onAbort();
+    else signal?.addEventListener("abort", this.#onAbort, { once: true });
     this.heard();
   }
 
   get signal(): AbortSignal {
-    return this.#over.signal;
+    return this.#controller.signal;
+  }
+
+  /** The time was up. */
+  get late(): boolean {
+    return this.#late;
   }
 
   /** A sign of life: the wait begins anew. */
   heard(): void {
-    this.end();
-    const timer = new AbortController();
-    this.#timer = timer;
-    this.#clock.sleep(this.#ms, timer.signal).then(
-      () => this.#over.abort(new Error(`no sign of life in ${this.#ms} ms`)),
-      () => {},
-    );
+    this.calm();
+    const wait = this.#waits;
+    // Where it was this process that stood still, what came meanwhile is read first.
+    this.#cancel = this.#clock.after(this.#ms, () => setImmediate(() => this.#due(wait)));
   }
 
-  /** There is nothing more to wait for. */
-  end(): void {
-    this.#timer?.abort();
+  /** There is nothing more to wait for, but the caller's signal still counts. */
+  calm(): void {
+    this.#waits++;
+    this.#cancel?.();
   }
+
+  end(): void {
+    this.calm();
+    this.#theirs?.removeEventListener("abort", this.#onAbort);
+  }
+
+  #due(wait: number): void {
+    if (wait !== this.#waits) return;
+    this.#late = true;
+    this.#controller.abort(new Error(`no sign of life in ${this.#ms} ms`));
+  }
+
+  readonly #onAbort = (): void => this.#controller.abort(this.#theirs!.reason);
 }

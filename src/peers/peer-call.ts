@@ -3,8 +3,7 @@ import { isMillraceError } from "../errors.js";
 import { header, type Refusal } from "../storage/network-errors.js";
 import { RangeClient } from "../storage/range-client.js";
 import type { RangeCall, RangeSink } from "../storage/range-sink.js";
-import type { Clock } from "../util/clock.js";
-import { combinedSignal } from "../util/combined-signal.js";
+import type { AlarmClock } from "../util/alarm-clock.js";
 import { PeerAuth, type PeerAuthOptions } from "./auth.js";
 import type { PeerTls } from "./listen.js";
 import { Patience } from "./patience.js";
@@ -38,7 +37,7 @@ export interface CallerOptions {
   readonly self: PeerIdentity;
   readonly auth: PeerAuthOptions | undefined;
   readonly tls: PeerTls | undefined;
-  readonly clock: Clock;
+  readonly clock: AlarmClock;
   readonly counters: PeerClientCounters;
 }
 
@@ -68,9 +67,9 @@ export class PeerCaller {
   ): Promise<readonly number[]> {
     const { begin, end, base } = call;
     const headers = { ...call.headers, range: `bytes=${begin - base}-${end - base - 1}` };
-    return this.#patiently(patienceMs, signal, async (patience, both) => {
-      const expected = { peer, alive: () => patience.heard(), begun: () => patience.end() };
-      const answer = await this.#get(callee, { path: call.path, headers, begin, end }, both, (request, proof) => {
+    return this.#patiently(patienceMs, signal, async (patience) => {
+      const expected = { peer, alive: () => patience.heard(), begun: () => patience.calm() };
+      const answer = await this.#get(callee, { path: call.path, headers, begin, end }, patience.signal, (request, proof) => {
         patience.heard();
         return new BlockAnswer(request, call.targets, { ...expected, proof });
       });
@@ -82,9 +81,9 @@ export class PeerCaller {
 
   /** The handshake: who answers at an address. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
   async identify(callee: Callee, patienceMs: number, signal: AbortSignal | undefined): Promise<PeerIdentity> {
-    return this.#patiently(patienceMs, signal, async (_patience, both) => {
+    return this.#patiently(patienceMs, signal, async (patience) => {
       let proven: Proof | undefined;
-      const answer = await this.#get(callee, { path: PEER_PATH, headers: {}, begin: 0, end: 0 }, both, (request, proof) => {
+      const answer = await this.#get(callee, { path: PEER_PATH, headers: {}, begin: 0, end: 0 }, patience.signal, (request, proof) => {
         proven = proof;
         return new SmallAnswer(request);
       });
@@ -104,17 +103,13 @@ export class PeerCaller {
     return this.#client.close();
   }
 
-  async #patiently<T>(
-    ms: number,
-    signal: AbortSignal | undefined,
-    work: (patience: Patience, both: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const patience = new Patience(this.#options.clock, ms);
+  async #patiently<T>(ms: number, signal: AbortSignal | undefined, work: (patience: Patience) => Promise<T>): Promise<T> {
+    const patience = new Patience(this.#options.clock, ms, signal);
     try {
-      return await work(patience, combinedSignal(signal, patience.signal));
+      return await work(patience);
     } catch (error) {
       if (error instanceof PeerFault || signal?.aborted || isMillraceError(error, "MILLRACE_CLOSED")) throw error;
-      const late = patience.signal.aborted || isMillraceError(error, "MILLRACE_TIMEOUT");
+      const late = patience.late || isMillraceError(error, "MILLRACE_TIMEOUT");
       throw new PeerFault(late ? "slow" : "unreachable", late ? "no sign of life in time" : (error as Error).message, { cause: error });
     } finally {
       patience.end();

@@ -10,7 +10,7 @@ import { leaseSpan, releaseAll } from "../blocks/span-slots.js";
 import type { SlotSource } from "../cache/block-loader.js";
 import type { CacheLog } from "../cache/disk-tier.js";
 import { priorityValue } from "../storage/priority.js";
-import { type Clock, systemClock } from "../util/clock.js";
+import { type AlarmClock, systemAlarmClock } from "../util/alarm-clock.js";
 import type { PeerAuthOptions } from "./auth.js";
 import { GROUP_BYTES, groupOf } from "./group.js";
 import type { PeerTls } from "./listen.js";
@@ -35,7 +35,7 @@ export interface PeerClientOptions {
   readonly auth?: PeerAuthOptions | undefined;
   readonly tls?: PeerTls | undefined;
   readonly log?: CacheLog | undefined;
-  readonly clock?: Clock | undefined;
+  readonly clock?: AlarmClock | undefined;
   /** Uniform in [0, 1). */
   readonly random?: (() => number) | undefined;
 }
@@ -56,7 +56,7 @@ export class PeerClient implements SlotSource {
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
-    const { self, auth, tls, clock = systemClock } = options;
+    const { self, auth, tls, clock = systemAlarmClock } = options;
     this.#caller = new PeerCaller({ self, auth, tls, clock, counters: this.counters });
   }
 
@@ -104,7 +104,7 @@ export class PeerClient implements SlotSource {
   #link(member: Member): PeerLink {
     const known = this.#links.get(member.id);
     if (known?.member.url === member.url) return known;
-    const { self, log, clock = systemClock, random = Math.random } = this.#options;
+    const { self, log, clock = systemAlarmClock, random = Math.random } = this.#options;
     const link = new PeerLink(member, { self, log, clock, random, caller: this.#caller, silenceMs: () => this.#silenceMs() });
     this.#links.set(member.id, link);
     return link;

@@ -1,17 +1,17 @@
 /** Serves this node's blocks to its peers, over HTTP or, with certificates on both sides, HTTPS. Docs: peer-protocol.ts. */
-import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { CacheLog } from "../cache/disk-tier.js";
 import { MillraceError } from "../errors.js";
-import { type Clock, systemClock } from "../util/clock.js";
+import { type AlarmClock, systemAlarmClock } from "../util/alarm-clock.js";
 import { AskerLimits, SERVING_LIMITS, type ServingLimits } from "./asker-limits.js";
 import { PeerAuth, type PeerAuthOptions } from "./auth.js";
 import { type ReplyContext, replyBlocks, type ServedBlocks } from "./block-reply.js";
 import { checkListen, type PeerTls } from "./listen.js";
 import type { Proof } from "./peer-answers.js";
 import { PeerServerCounters } from "./peer-counters.js";
+import { peerHttpServer } from "./peer-http.js";
 import {
   formatIdentity,
   formatTerms,
@@ -27,15 +27,10 @@ import {
   unknownObject,
 } from "./peer-protocol.js";
 
-/** Of a request: S3 keys have 1 KiB, percent-encoded 3, and there are URLs that are longer. */
-const MAX_HEAD_BYTES = 16 * 1024;
 /** An identity must fit into what an asker reads of an answer that is no bytes. */
 const MAX_IDENTITY_BYTES = 8 * 1024;
 /** More than 8 from each of 1,000 nodes would be too many for a thread anyway. */
 const MAX_CONNECTIONS = 8192;
-/** Until a request's head is there, and an idle connection's next one, milliseconds. Askers end idle connections after 4 s themselves. */
-const HEAD_MS = 5_000;
-const IDLE_MS = 10_000;
 const STALL_MS = 10_000;
 /** What `close` grants the answers under way, milliseconds. */
 const DRAIN_MS = 5_000;
@@ -54,7 +49,7 @@ export interface PeerServerOptions {
   readonly auth?: PeerAuthOptions | undefined;
   readonly tls?: PeerTls | undefined;
   readonly log?: CacheLog | undefined;
-  readonly clock?: Clock | undefined;
+  readonly clock?: AlarmClock | undefined;
   readonly limits?:
     | Partial<ServingLimits & { readonly connections: number; readonly stallMs: number; readonly drainMs: number }>
     | undefined;
@@ -88,7 +83,7 @@ export class PeerServer {
 
   private constructor(options: PeerServerOptions) {
     this.#options = options;
-    const { auth, identity, blocks, limits = {}, clock = systemClock } = options;
+    const { auth, identity, blocks, limits = {}, clock = systemAlarmClock } = options;
     this.#auth = auth && new PeerAuth(auth);
     this.#askers = new AskerLimits({ ...SERVING_LIMITS, ...limits }, clock);
     this.#reply = { id: identity.id, blocks, clock, counters: this.counters, stallMs: limits.stallMs ?? STALL_MS };
@@ -96,8 +91,11 @@ export class PeerServer {
     this.#terms = formatTerms(identity);
     if (Buffer.byteLength(this.#identity) > MAX_IDENTITY_BYTES)
       throw new MillraceError("MILLRACE_CONFIG", `peers.labels: id and labels take more than ${MAX_IDENTITY_BYTES} bytes together`);
-    this.#server = this.#create();
+    this.#server = peerHttpServer((request, response) => void this.#handle(request, response), options.tls);
     this.#server.maxConnections = limits.connections ?? MAX_CONNECTIONS;
+    this.#server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => this.#malformed(error, socket));
+    this.#server.on("drop", () => this.counters.dropped++);
+    this.#server.on("tlsClientError", () => this.counters.tlsFailures++);
   }
 
   /** Where it listens. */
@@ -118,48 +116,12 @@ export class PeerServer {
   }
 
   async #close(): Promise<void> {
-    const { limits, clock = systemClock } = this.#options;
-    const done = new AbortController();
+    const { limits, clock = systemAlarmClock } = this.#options;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
-    clock.sleep(limits?.drainMs ?? DRAIN_MS, done.signal).then(
-      () => this.#server.closeAllConnections(),
-      () => {},
-    );
+    const cancel = clock.after(limits?.drainMs ?? DRAIN_MS, () => this.#server.closeAllConnections());
     await closed;
-    done.abort();
-  }
-
-  #create(): Server {
-    const { tls } = this.#options;
-    const options: ServerOptions = {
-      maxHeaderSize: MAX_HEAD_BYTES,
-      headersTimeout: HEAD_MS,
-      requestTimeout: HEAD_MS,
-      keepAliveTimeout: IDLE_MS,
-      connectionsCheckingInterval: HEAD_MS / 5,
-      noDelay: true,
-    };
-    const listener = (request: IncomingMessage, response: ServerResponse): void => void this.#handle(request, response);
-    const server =
-      tls === undefined
-        ? createServer(options, listener)
-        : createTlsServer(
-            {
-              ...options,
-              key: tls.key,
-              cert: tls.cert,
-              ca: tls.ca,
-              requestCert: true,
-              rejectUnauthorized: true,
-              ALPNProtocols: ["http/1.1"],
-            },
-            listener,
-          );
-    server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => this.#malformed(error, socket));
-    server.on("drop", () => this.counters.dropped++);
-    server.on("tlsClientError", () => this.counters.tlsFailures++);
-    return server;
+    cancel();
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -40,6 +40,16 @@ export class ManualClock implements Clock {
     });
   }
 
+  after(ms: number, due: () => void): () => void {
+    this.sleeps.push(ms);
+    const sleeper = { at: this.#now + ms, wake: due };
+    this.#sleepers.push(sleeper);
+    return () => {
+      const at = this.#sleepers.indexOf(sleeper);
+      if (at >= 0) this.#sleepers.splice(at, 1);
+    };
+  }
+
   /** Timers that are set. */
   get pending(): number {
     return this.#sleepers.length;
