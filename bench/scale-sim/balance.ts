@@ -18,8 +18,8 @@ import {
 } from "./cluster.js";
 
 const BAR = 1.1;
-/** Groups, in all trials of a row, that take a second or two to count. */
-const COUNTED = 8_000_000;
+/** Groups, in all trials of a row of a large cluster, that take some seconds to count. */
+const COUNTED = 5_000_000;
 
 interface Spread {
   /** Largest ÷ mean of each trial. */
@@ -74,12 +74,15 @@ export function balance({ nodes, groupsPerNode, trials }: Scale): Section {
 
 const BILLION_BLOCKS = 1e9;
 const BLOCK_BYTES = 2 ** 20;
+/** The counts of so many nodes, of one cluster or of several, tell the variance to 1 in 16. */
+const DISPERSION_NODES = 512;
 
 /** 10^9 blocks are 125 million groups: the most loaded node follows from the variance, which is counted on fewer. */
 export function billion({ nodes, groupsPerNode }: Scale): Section {
   const groups = (BILLION_BLOCKS * BLOCK_BYTES) / GROUP_BYTES;
   const rows = nodes.map((count) => {
-    const { dispersion } = spreadOf(count, SHARDS, count * groupsPerNode, 2);
+    const counted = Math.min(count, DISPERSION_NODES) * groupsPerNode;
+    const { dispersion } = spreadOf(count, SHARDS, counted, Math.ceil(DISPERSION_NODES / count));
     // P(any of n is above z) ≤ n · exp(−z² ÷ 2) is 0.05 here (Chernoff's bound).
     const deviations = Math.sqrt(2 * Math.log(count / 0.05));
     const largest = 1 + deviations * Math.sqrt((dispersion * count) / groups);

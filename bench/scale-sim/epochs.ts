@@ -41,6 +41,8 @@ const LANES = 24;
 const WINDOW_BYTES = 24 * 2 ** 20;
 const DEFAULT_WINDOW_BYTES = 512 * 2 ** 20;
 const ROUNDS = 8;
+/** Groups in a look-ahead of all nodes that are counted in some seconds: each lies in another shard, and is ranked with all of it. */
+const COUNTED_AHEAD = 50_000;
 
 interface Load {
   readonly owner: string;
@@ -78,7 +80,10 @@ function* middleOf(nodes: number, shards: number, owners: Owners): Generator<Loa
 }
 
 /** Largest ÷ mean of what the nodes give out while each fetches `ahead` bytes, averaged over rounds that follow each other. */
-function burst(nodes: number, loads: Iterable<Load>, ahead: number): number {
+function burst(nodes: number, loads: Iterable<Load>, ahead: number): number | string {
+  const groups = (nodes * ahead) / GROUP_BYTES;
+  if (groups > COUNTED_AHEAD) return "not counted";
+  const rounds = Math.max(1, Math.min(ROUNDS, Math.floor(COUNTED_AHEAD / groups)));
   const ratios: number[] = [];
   let given = new Map<string, number>();
   let bytes = 0;
@@ -88,32 +93,26 @@ function burst(nodes: number, loads: Iterable<Load>, ahead: number): number {
     if (bytes < nodes * ahead) continue;
     ratios.push((largestOf([...given.values()]) * nodes) / bytes);
     [given, bytes] = [new Map(), 0];
-    if (ratios.length === ROUNDS) break;
+    if (ratios.length === rounds) break;
   }
-  return meanOf(ratios);
+  return round(meanOf(ratios), 2);
 }
 
-export function traffic({ nodes, groupsPerNode }: Scale): Section {
+export function traffic({ nodes }: Scale): Section {
   const rows = nodes.map((count) => {
     const owners = equalCluster(count, 0);
-    const counts = countsOf(ownersOf(owners, SHARDS, count * groupsPerNode, 0), count);
     // Long enough for the rounds of the longest look-ahead, whatever is counted elsewhere.
     const shards = Math.ceil((2 * (ROUNDS + 4) * count * AHEAD.at(-1)!) / SHARDS.objectBytes);
-    const bursts = AHEAD.map((ahead) => [
-      `burst at ${ahead / 2 ** 20} MiB`,
-      round(burst(count, middleOf(count, shards, owners), ahead), 2),
-    ]);
+    const bursts = AHEAD.map((ahead) => [`burst at ${ahead / 2 ** 20} MiB`, burst(count, middleOf(count, shards, owners), ahead)]);
     return {
       nodes: count,
-      "in: part of what it reads": round(1 - 1 / count, 4),
-      "out: mean": round(1 - 1 / count, 4),
-      "out: most": round((largestOf(counts) / meanOf(counts)) * (1 - 1 / count)),
+      "from other nodes": round(1 - 1 / count, 4),
       ...Object.fromEntries(bursts),
     };
   });
   return {
     title: "Traffic of a node, in parts of what one node reads in an epoch",
-    note: "Burst: the most that one node gives out ÷ the mean while all fetch so much ahead at once; lanes a multiple of the nodes.",
+    note: "What a node gives out is its part of the groups × the same. Burst: the most that one gives out ÷ the mean while each fetches so much at once.",
     rows,
   };
 }

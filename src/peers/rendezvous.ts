@@ -76,7 +76,7 @@ export class Owners {
   }
 
   #ranking(objectId: string, stretch: number, groups: number): Uint16Array {
-    const key = `${objectId}/${stretch}`;
+    const key = `${objectId}/${stretch}/${groups}`;
     const known = this.#rankings.get(key);
     if (known !== undefined) return known;
     const ranking = this.#strata.rank(nameWords(objectId), stretch, groups, this.#ranks);
