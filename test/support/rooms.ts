@@ -7,6 +7,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["testing"],
   ["blocks"],
   ["cache"],
+  ["peers"],
   ["readahead"],
   ["formats"],
   ["order"],

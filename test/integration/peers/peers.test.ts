@@ -1,6 +1,7 @@
 /** Nodes that share an origin: who fetches, who serves, who holds. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { SpanLease } from "../../../src/cache/span-lease.js";
+import { Owners } from "../../../src/peers/rendezvous.js";
 import { selfSigned } from "../../support/origin/certificate.js";
 import { BLOCK, Cluster, type Node } from "../../support/peers/nodes.js";
 import { bytesOf } from "../../unit/cache/fake-store.js";
@@ -31,6 +32,21 @@ describe("nodes that share an origin", () => {
     }
     await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 3, blocks: 18, bytes: 3 * size }));
     for (const { cache } of [owner, ...others]) await vi.waitFor(() => expect(cache.stats().slab.workingBytes).toBe(0));
+  });
+
+  it("own by hashing, and hold all of the data once between them", async () => {
+    const ids = ["a", "b", "c", "d"];
+    const owners = new Owners(ids.map((id) => ({ id, weight: 1, labels: {}, url: `http://${id}` })));
+    const size = 3 * BLOCK + 7;
+    cluster.order = (_asker, group, object) => owners.ranked(object, group, size).map(({ id }) => id);
+    const nodes = await Promise.all(ids.map((id) => cluster.node(id)));
+    const epoch = () => Promise.all(nodes.flatMap((node) => Array.from({ length: 24 }, (_, i) => read(node, `shard-${i}`, size))));
+    await epoch();
+    expect(cluster.store.bytes).toBe(24 * size);
+    expect(nodes.reduce((sum, { cache }) => sum + cache.stats().memoryHeldBytes, 0)).toBe(24 * size);
+    await epoch();
+    expect(cluster.store.bytes).toBe(24 * size);
+    for (const { client } of nodes) expect(Object.values(client.stats().counters.fallbacks).every((count) => count === 0)).toBe(true);
   });
 
   it("asks each group of its owner, and answers parts of blocks", async () => {

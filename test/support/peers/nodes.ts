@@ -37,7 +37,7 @@ export class Cluster {
   readonly store: FakeStore = new FakeStore();
   readonly nodes: Node[] = [];
   /** Ids in order of preference, as a node sees it. Default: as they were started. */
-  order: (asker: string, group: number) => readonly string[] = () => this.nodes.map(({ id }) => id);
+  order: (asker: string, group: number, objectId: string) => readonly string[] = () => this.nodes.map(({ id }) => id);
   /** Addresses of members: nodes put theirs in; a test may put others. */
   readonly urls = new Map<string, string>();
 
@@ -50,7 +50,7 @@ export class Cluster {
       disk: [],
       blockSize: self.blockSize,
       sources: (slab) => {
-        const owners = { ranked: (_object: string, group: number) => this.#members(id, group) };
+        const owners = { ranked: (object: string, group: number) => this.#members(id, group, object) };
         client = new PeerClient({ self, owners, slab, originCostMs: () => undefined, auth, tls, ...options.client });
         return [client];
       },
@@ -81,7 +81,7 @@ export class Cluster {
     await Promise.all(this.nodes.map(({ server }) => server.close()));
   }
 
-  #members(asker: string, group: number): Member[] {
-    return this.order(asker, group).map((id) => ({ id, weight: 1, labels: {}, url: this.urls.get(id) ?? "http://127.0.0.1:9" }));
+  #members(asker: string, group: number, objectId: string): Member[] {
+    return this.order(asker, group, objectId).map((id) => ({ id, weight: 1, labels: {}, url: this.urls.get(id) ?? "http://127.0.0.1:9" }));
   }
 }
