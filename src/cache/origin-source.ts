@@ -1,3 +1,4 @@
+import { adjoinAll } from "../blocks/adjoin.js";
 import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
@@ -19,15 +20,14 @@ export class OriginSource implements SlotSource {
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly SlotLease[]> {
     const leases: SlotLease[] = [];
     try {
-      for (let block = firstBlock; block < firstBlock + count; block++) {
-        const begin = Math.max(block * this.#blockSize, demand.begin);
-        const end = Math.min((block + 1) * this.#blockSize, demand.end);
-        const slot = this.#slab.allocate(end - begin);
-        leases.push(slot.lease(begin));
+      const begins = Array.from({ length: count }, (_, i) => Math.max((firstBlock + i) * this.#blockSize, demand.begin));
+      const slots = this.#slab.allocateRun(begins.map((begin, i) => (begins[i + 1] ?? demand.end) - begin));
+      for (const [i, slot] of slots.entries()) {
+        leases.push(slot.lease(begins[i]!));
         slot.release();
       }
       const { signal, priority } = demand;
-      const targets = leases.map((lease) => lease.bytes);
+      const targets = adjoinAll(leases.map((lease) => lease.bytes));
       await object.store.readInto(object.stored, demand.begin, targets, { signal, priority });
       demand.served?.("origin", demand.end - demand.begin, 1);
       return leases;
