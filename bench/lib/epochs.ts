@@ -14,7 +14,7 @@ export interface EpochSize {
   /** Over the data, a phase: one lasts a third of a second. */
   readonly passes: number;
 }
-export const FULL: EpochSize = { samples: 4096, samplesPerShard: LARGE_SHARD, passes: 3 };
+export const FULL: EpochSize = { samples: 4096, samplesPerShard: LARGE_SHARD, passes: 6 };
 export const SMOKE: EpochSize = { samples: 192, samplesPerShard: 128, passes: 1 };
 
 /** One data set on the server. */
