@@ -116,7 +116,7 @@ export class Slab {
   }
 
   /**
-   * Slots for consecutive pieces of an object. Where a free run is long enough they lie one behind the other, so that a record across two of them
+   * Slots for consecutive pieces of an object, all but the first and the last of whole units. Where a free run is long enough they lie one behind the other, so that a record across two of them
    * is read where it lies: joining copies of them took 2 % of an epoch's time.
    */
   allocateRun(lengths: readonly number[]): Slot[] {
@@ -125,7 +125,7 @@ export class Slab {
       const first = segment.take(units);
       if (first !== -1) return this.#run(segment, first, lengths);
     }
-    if (this.#segmentBytes() - this.#taken >= units * SLOT_UNIT) return lengths.map((length) => this.allocate(length));
+    if (this.#segmentBytes() - this.#taken >= units * SLOT_UNIT) return this.#scattered(lengths);
     const segment = this.#grow(units);
     return this.#run(segment, segment.take(units), lengths);
   }
@@ -151,6 +151,18 @@ export class Slab {
       slots: this.#slots,
       fragmentedSegments: this.#fragmented,
     };
+  }
+
+  /** Slots wherever there is room. */
+  #scattered(lengths: readonly number[]): Slot[] {
+    const slots: Slot[] = [];
+    try {
+      for (const length of lengths) slots.push(this.allocate(length));
+      return slots;
+    } catch (error) {
+      for (const slot of slots) slot.release();
+      throw error;
+    }
   }
 
   /** The first slot ends with its last unit, the others begin with their first: between them nothing is lost to rounding. */

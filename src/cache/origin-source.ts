@@ -2,6 +2,7 @@ import { adjoinAll } from "../blocks/adjoin.js";
 import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
+import { leaseSpan, releaseAll } from "../blocks/span-slots.js";
 import type { SlotSource } from "./block-loader.js";
 
 /** The last tier: one ranged GET, from the socket into the slots. It has every block, so it never answers `undefined`. */
@@ -18,14 +19,8 @@ export class OriginSource implements SlotSource {
 
   /** The leases hold exactly the bytes of `demand`: the first and last block may be parts. */
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly SlotLease[]> {
-    const leases: SlotLease[] = [];
+    const leases = leaseSpan(this.#slab, this.#blockSize, firstBlock, count, demand);
     try {
-      const begins = Array.from({ length: count }, (_, i) => Math.max((firstBlock + i) * this.#blockSize, demand.begin));
-      const slots = this.#slab.allocateRun(begins.map((begin, i) => (begins[i + 1] ?? demand.end) - begin));
-      for (const [i, slot] of slots.entries()) {
-        leases.push(slot.lease(begins[i]!));
-        slot.release();
-      }
       const { signal, priority } = demand;
       const targets = adjoinAll(leases.map((lease) => lease.bytes));
       await object.store.readInto(object.stored, demand.begin, targets, { signal, priority });
@@ -33,7 +28,7 @@ export class OriginSource implements SlotSource {
       return leases;
     } catch (error) {
       // The store has settled: nothing writes the slots any more.
-      for (const lease of leases) lease.release();
+      releaseAll(leases);
       throw error;
     }
   }
