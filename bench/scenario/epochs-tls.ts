@@ -6,11 +6,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { writeShards } from "../lib/data.js";
-import { ceilingSubject, type EpochData, FULL, millraceSubject, SMOKE } from "../lib/epochs.js";
+import { ceilingSubject, type EpochData, FULL, MEMORY, millraceSubject, SMOKE } from "../lib/epochs.js";
 import { type Nginx, startNginx } from "../lib/nginx.js";
 import type { PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
-
-const MEMORY = "3GiB";
 
 function subjectsOf(nginx: Nginx, data: EpochData): Subject[] {
   const cold = { name: "cold", source: "socket", work: "batches", memory: "fresh" } as const;

@@ -29,6 +29,8 @@ export interface CeilingParameters {
   readonly shards: readonly Shard[];
   readonly sampleBytes: number;
   readonly batchSize: number;
+  /** As much of what comes from the wire is kept, each range in its place, as an epoch that fills a cache must; then the places are used again. */
+  readonly cacheBytes: number;
   readonly passes: number;
   readonly phases: readonly CeilingPhase[];
 }

@@ -28,13 +28,15 @@ const { given, phase, port } = workerData as CeilingRequest;
 const layout = layoutOf(given.format, given.sampleBytes);
 const ranges = recordRanges(given.shards, layout, RANGE_BYTES);
 const longest = Math.max(...ranges.map(({ bytes }) => bytes));
-// What comes from the wire is kept, each range in its place, as an epoch that fills a cache must; touched before any clock starts.
-const kept = phase.source !== "file" && phase.work !== "bare";
-const slots = Array.from({ length: kept ? ranges.length : IN_FLIGHT }, () => Buffer.from(new SharedArrayBuffer(longest)).fill(1));
+const places = phase.source === "file" || phase.work === "bare" ? IN_FLIGHT : Math.floor(given.cacheBytes / longest);
+// Touched before any clock starts.
+const slots = Array.from({ length: Math.min(ranges.length, Math.max(IN_FLIGHT, places)) }, () =>
+  Buffer.from(new SharedArrayBuffer(longest)).fill(1),
+);
 const pieces = phase.source === "file" ? new PieceChecksums(DISK_PIECE_BYTES) : undefined;
 const source = phase.source === "memory" ? undefined : open(phase.source);
 const batches = new Batches(layout, given.batchSize, phase.memory, port);
-if (source === undefined) await readInto(slots);
+if (source === undefined) await fill(slots);
 
 port.on("message", async (message: "pass" | ArrayBuffer) => {
   if (message === "pass") port.postMessage({ read: await pass() } satisfies FromEngine);
@@ -60,7 +62,7 @@ async function pass(): Promise<Read | undefined> {
   return phase.work === "bare" ? bare : undefined;
 }
 
-async function readInto(places: readonly Buffer[]): Promise<void> {
+async function fill(places: readonly Buffer[]): Promise<void> {
   const files = new FileSource(given.root);
   for (const [number, range] of ranges.entries()) await files.read(range, places[number]!);
   await files.close();
