@@ -1,16 +1,25 @@
 /** What the probe of a dataset's first record has found, kept with the record indexes: a second open need not read the record again. */
 import type { Fields } from "../api.js";
+import type { ObjectVersion } from "../blocks/object-version.js";
 import type { MetadataCache } from "../cache/metadata-cache.js";
+import type { RecordFormat } from "../formats/format.js";
+import type { Manifest } from "../formats/manifest.js";
 import { checkFields } from "../loader/fit.js";
-import type { EngineDataset } from "./datasets.js";
 
 /** Grows when a format comes to read its records in another way. */
 const VERSION = 1;
 
+/** What a dataset's fields are found in. */
+interface Records {
+  readonly manifest: Manifest;
+  readonly format: RecordFormat;
+  readonly object: (shard: number) => ObjectVersion;
+}
+
 /** The fields that `probe` finds, or found before in the same record for the same declaration. Throws what `probe` throws. */
 export async function keptFields(
   metadata: MetadataCache,
-  dataset: Omit<EngineDataset, "fields">,
+  dataset: Records,
   declared: Fields | undefined,
   probe: () => Promise<Fields>,
 ): Promise<Fields> {
@@ -24,7 +33,7 @@ export async function keptFields(
 }
 
 /** Names the record by its object's version and place, and all else that the answer depends on. */
-function keyOf({ manifest, format, object }: Omit<EngineDataset, "fields">, declared: Fields | undefined): string {
+function keyOf({ manifest, format, object }: Records, declared: Fields | undefined): string {
   const { id } = object(manifest.shardOf(0));
   const bounds = [manifest.recordBegin(0), manifest.recordEnd(0)];
   return `fields-${JSON.stringify([VERSION, format.name, id, bounds, manifest.classes, declared])}`;
