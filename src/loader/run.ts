@@ -55,8 +55,11 @@ interface EpochWork {
   readonly pieces: EpochPieces;
 }
 
-/** Shorter chunks are fetched whole for their first sample too: at 90 MB/s this takes 3 ms, and another request is not worth less. */
-const APART_BYTES = 256 * 1024;
+/**
+ * Bytes of the chunks of which a first batch's samples are fetched apart. Of shorter ones the rest takes 3 ms at 90 MB/s, and another request is not
+ * worth less. Longer ones are about as long as a request at its best, and a hole makes two of it: 18 requests a GB more with 4 GB.
+ */
+const APART_BYTES = { least: 256 * 1024, most: 4 * 2 ** 20 } as const;
 /** Of a run's first pieces, those that come before read-ahead begins: sooner it would take bandwidth from the last ones, later it would leave the line idle. */
 const FIRST_PIECES = 3 / 4;
 
@@ -162,7 +165,7 @@ export class Run {
     const { source, order } = this.#setup;
     const { manifest } = source;
     const chunkBytes = ((order.chunks.uniformSize ?? 0) * manifest.byteLength) / manifest.sampleCount;
-    return chunkBytes >= APART_BYTES && !anyCompressed(manifest);
+    return chunkBytes >= APART_BYTES.least && chunkBytes <= APART_BYTES.most && !anyCompressed(manifest);
   }
 
   async #make(epoch: EpochWork, step: number): Promise<MadeBatch> {
