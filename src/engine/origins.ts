@@ -11,7 +11,7 @@ import { Pace } from "../storage/pace.js";
 import { Proxies } from "../storage/proxies.js";
 import type { RangeGetter } from "../storage/range-answer.js";
 import { withRetry } from "../storage/retry.js";
-import { loadSdk } from "../storage/s3-client.js";
+import { warmSdk } from "../storage/sdk-warm.js";
 import type { Store } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { importExport } from "./module-loading.js";
@@ -32,7 +32,7 @@ export interface OriginsContext {
 
 /** Loads what the configured origins will need, so that the first dataset need not wait for it: the AWS SDK takes some 150 ms. */
 export async function preloadStores({ s3, mounts }: EngineConfig): Promise<void> {
-  if (s3 !== undefined || mounts.some(({ uri }) => uri.startsWith("s3:"))) await loadSdk();
+  if (s3 !== undefined || mounts.some(({ uri }) => uri.startsWith("s3:"))) await warmSdk();
 }
 
 /** Levels of all origins together. */

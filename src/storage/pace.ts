@@ -25,8 +25,8 @@ const SMOOTHING = 1 / 8;
 const LEAST_RATED = { bytes: 256 * 1024, ms: 2 } as const;
 /** Shorter rounds measure this machine's other work, milliseconds. */
 const LEAST_ROUND_MS = 100;
-/** A first batch lies in a piece of each of 24 lanes. */
-const FIRST_DEMAND_PLACES = 24;
+/** A first batch lies in about as many pieces as it has samples: fewer places would cost it a second round trip. */
+const FIRST_DEMAND_PLACES = 64;
 /** What a request costs beside its bytes, so that those without any count too: about its heads. */
 const REQUEST_BYTES = 1024;
 /** Longest pause that an answer can ask for at once, milliseconds: after it, one request finds out whether it still holds. */
