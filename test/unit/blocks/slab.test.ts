@@ -38,6 +38,18 @@ describe("Slab", () => {
     expect(slab.stats()).toMatchObject({ slots: 0, workingBytes: 0, wasteBytes: 0 });
   });
 
+  it("tells those who watch a slot when it is freed, once", () => {
+    const slot = new Slab(SEGMENT).allocate(100);
+    const freed: string[] = [];
+    slot.watch(() => freed.push("a"));
+    slot.watch(() => freed.push("b"));
+    const lease = slot.lease(0);
+    slot.release();
+    expect(freed).toEqual([]);
+    lease.release();
+    expect(freed).toEqual(["a", "b"]);
+  });
+
   it("keeps the tier's account apart from the working one", () => {
     const slab = new Slab(SEGMENT);
     const slot = slab.allocate(SLOT_UNIT + 1);
