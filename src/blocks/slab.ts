@@ -41,6 +41,7 @@ export class Slot {
   /** What it takes of the slab, rounding included. */
   readonly cost: number;
   readonly #free: (slot: Slot) => void;
+  readonly #watchers: (() => void)[] = [];
   #holders = 1;
 
   constructor(bytes: Uint8Array, cost: number, free: (slot: Slot) => void) {
@@ -54,7 +55,14 @@ export class Slot {
   }
 
   release(): void {
-    if (--this.#holders === 0) this.#free(this);
+    if (--this.#holders > 0) return;
+    this.#free(this);
+    for (const freed of this.#watchers) freed();
+  }
+
+  /** Calls `freed` when the last holder has released it: for those who know of it without holding it. */
+  watch(freed: () => void): void {
+    this.#watchers.push(freed);
   }
 
   /** A lease of the whole slot, whose first byte lies at `begin` in the object. */

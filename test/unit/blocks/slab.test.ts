@@ -55,6 +55,19 @@ describe("Slab", () => {
     const run = slab.allocateRun([SLOT_UNIT, SLOT_UNIT, SLOT_UNIT]);
     expect(adjoinAll(run.map(({ bytes }) => bytes))).toHaveLength(3);
     expect(slab.stats()).toMatchObject({ segmentBytes: SEGMENT, fragmentedSegments: 0 });
+    for (const slot of [...run, ...slots.filter((_, i) => i % 2 === 1)]) slot.release();
+  });
+
+  it("tells those who watch a slot when it is freed, once", () => {
+    const slot = new Slab(SEGMENT).allocate(100);
+    const freed: string[] = [];
+    slot.watch(() => freed.push("a"));
+    slot.watch(() => freed.push("b"));
+    const lease = slot.lease(0);
+    slot.release();
+    expect(freed).toEqual([]);
+    lease.release();
+    expect(freed).toEqual(["a", "b"]);
   });
 
   it("keeps the tier's account apart from the working one", () => {
