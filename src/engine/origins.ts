@@ -69,9 +69,9 @@ export class Origins {
     const counted = withCounters(store, counters);
     const { hedge } = this.#config.limits;
     const hedging = hedge > 0 && own === undefined && HEDGED.has(scheme);
-    const hedged = hedging ? withHedge(counted, new Hedger(counters, hedge)) : counted;
     const pace = new Pace({ ceiling: this.#config.limits.concurrency });
     this.#paces.push(pace);
+    const hedged = hedging ? withHedge(counted, new Hedger(counters, hedge, pace)) : counted;
     // Limits inside the retries: a try that waits for its turn again holds no place meanwhile.
     const whole = withRetry(withLimits(hedged, this.#limiter, pace), {
       onRetry: () => {

@@ -149,8 +149,13 @@ export class Pace {
     this.#requests.delete(request);
     this.#ended += request.received + REQUEST_BYTES;
     this.#observe(request, now, error === undefined);
-    if (isSlowDown(error)) this.#slowDown(request, error, now);
+    if (isSlowDown(error)) this.#slowDown(request.startedAt, error, now);
     else if (this.#round !== undefined && this.#isOver(this.#round, request, now)) this.#finish(this.#round, now);
+  }
+
+  /** A request has failed that its read does not fail of, since it was hedged. Only a SlowDown counts. */
+  refused(error: unknown, startedAt: number): void {
+    if (isSlowDown(error)) this.#slowDown(startedAt, error, this.#clock.now());
   }
 
   /** Whether a request waits for a place. Said whenever that may have changed. */
@@ -189,11 +194,11 @@ export class Pace {
   }
 
   /** Halves the places: once for all the requests that were on their way when it was done before. */
-  #slowDown(request: PacedRequest, error: MillraceError, now: number): void {
+  #slowDown(startedAt: number, error: MillraceError, now: number): void {
     this.#slowDowns++;
     this.#round = undefined;
     this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(MAX_PAUSE_MS, error.retryAfterMs ?? 0));
-    if (request.startedAt < this.#slowedAt) return;
+    if (startedAt < this.#slowedAt) return;
     this.#slowedAt = now;
     this.#cap = Math.max(1, Math.floor(this.concurrency / 2));
     this.#search.refused();
