@@ -1,4 +1,6 @@
 /** What the epoch scenarios share: the size of the data, and how their subjects are told of it. */
+
+import { parseBytes } from "../../src/util/byte-size.js";
 import type { CeilingParameters } from "../subject/ceiling.js";
 import type { MillraceParameters } from "../subject/millrace.js";
 import { bracePattern, readOf, SAMPLE_BYTES, type Shard, type ShardFormat } from "./data.js";
@@ -14,7 +16,7 @@ export interface EpochSize {
   /** Over the data, a phase: one lasts a third of a second. */
   readonly passes: number;
 }
-export const FULL: EpochSize = { samples: 4096, samplesPerShard: LARGE_SHARD, passes: 3 };
+export const FULL: EpochSize = { samples: 4096, samplesPerShard: LARGE_SHARD, passes: 6 };
 export const SMOKE: EpochSize = { samples: 192, samplesPerShard: 128, passes: 1 };
 
 /** One data set on the server. */
@@ -29,7 +31,16 @@ export interface EpochData {
 const script = (name: string) => new URL(`../subject/${name}.ts`, import.meta.url);
 const environment = ({ caFile }: Nginx) => (caFile === undefined ? {} : { NODE_EXTRA_CA_CERTS: caFile });
 
-export function ceilingSubject(name: string, nginx: Nginx, data: EpochData, phases: CeilingParameters["phases"]): Subject {
+/** The memory tier, of Millrace and of ceilings: by default all data fits. */
+export const MEMORY: string = "3GiB";
+
+export function ceilingSubject(
+  name: string,
+  nginx: Nginx,
+  data: EpochData,
+  phases: CeilingParameters["phases"],
+  memory: string = MEMORY,
+): Subject {
   const { root, format, shards, passes } = data;
   const parameters: CeilingParameters = {
     endpoint: nginx.endpoint,
@@ -38,6 +49,7 @@ export function ceilingSubject(name: string, nginx: Nginx, data: EpochData, phas
     shards,
     sampleBytes: SAMPLE_BYTES,
     batchSize: BATCH_SIZE,
+    cacheBytes: parseBytes(memory, "memory"),
     passes,
     phases,
   };

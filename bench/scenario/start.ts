@@ -4,11 +4,12 @@
  *
  *   round trips = (time to the first batch − blocks × block size ÷ bandwidth) ÷ round trip
  *
- * A round trip is measured beside it: a request that carries nothing, on an open connection. Three is one for the listing or for asking what
- * fields a record has, one for the data, and one for all that is not waiting. The start of the process is not in it, nor that of the engine
- * (`openMillrace`), which is printed. Nothing known: listing, the index files beside the shards, a first record, data. Index on disk: another
- * process has read the indexes into the cache directory; a listing is not kept there. Same mill: listing and indexes are in memory. Blocks are
- * in no cache.
+ * A round trip is measured beside it: a request that carries nothing, on an open connection. Three is one for the listing, one for the data, and
+ * one for all that is not waiting. To open a connection takes no round trip here, where the latency is the origin's own: on a network it is one
+ * more, and with TLS two, for the listing and again for the data. The start of the process is not in it, nor that of the engine
+ * (`openMillrace`), which is printed. Nothing known: listing, the index files beside the shards, a first record to see its fields, data. Index on
+ * disk: another process has read indexes and fields into the cache directory; a listing is not kept there. Same mill: listing, indexes and fields
+ * are in memory. Blocks are in no cache.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,20 +1,26 @@
 /**
- * The ceilings: what cannot be left out, written by hand for this one case. They know the shards' sizes and the samples' length
- * beforehand, read in order, and have neither cache, order, retry nor cancel. Which one is measured, and in which phases, the parameters say.
+ * The ceilings: what cannot be left out, written by hand for this one case, on the threads that Millrace has: one that reads, checks and copies
+ * (`lib/ceiling/engine.ts`), and this one, which gets the batches by transfer. They know the shards' sizes and the samples' length
+ * beforehand, read in order, and have no order, retry or cancel. Which one is measured, and in which phases, the parameters say.
  */
-import { Batches, type BatchMemory, bareTally, PieceChecksums } from "../lib/ceiling/batches.js";
-import { FileSource } from "../lib/ceiling/file-source.js";
-import { layoutOf, type RecordRange, recordRanges } from "../lib/ceiling/layout.js";
-import { SocketSource } from "../lib/ceiling/socket-source.js";
-import { type RangeSource, readRanges } from "../lib/ceiling/source.js";
-import { ThreadedSource } from "../lib/ceiling/threaded-source.js";
-import { UndiciSource } from "../lib/ceiling/undici-source.js";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import type { CeilingRequest, FromEngine } from "../lib/ceiling/engine.js";
 import type { Shard, ShardFormat } from "../lib/data.js";
 import type { Figures } from "../lib/scenario.js";
 import { measurePasses, parameters, type Read, report, Tally } from "../lib/subject.js";
+import { tsWorker } from "../lib/thread-boot.js";
 
-/** `bare`: no checksums and no copy. `memory`: no reading; all data lies there. */
+/** `threaded`: sockets in a thread of their own. `memory`: no reading; all data lies there. */
 export type CeilingSource = "socket" | "threaded" | "undici" | "file" | "memory";
+/** By default each batch is memory of its own, which the loop may keep; `reused`: the loop gives it back. */
+export type BatchMemory = "fresh" | "reused";
+export interface CeilingPhase {
+  readonly name: string;
+  readonly source: CeilingSource;
+  /** `bare`: no checksums, no copy, nothing kept. */
+  readonly work: "bare" | "batches";
+  readonly memory: BatchMemory;
+}
 export interface CeilingParameters {
   readonly endpoint: string;
   /** Where the server has its files. */
@@ -23,63 +29,43 @@ export interface CeilingParameters {
   readonly shards: readonly Shard[];
   readonly sampleBytes: number;
   readonly batchSize: number;
+  /** As much of what comes from the wire is kept, each range in its place, as an epoch that fills a cache must; then the places are used again. */
+  readonly cacheBytes: number;
   readonly passes: number;
-  readonly phases: readonly {
-    readonly name: string;
-    readonly source: CeilingSource;
-    readonly work: "bare" | "batches";
-    readonly memory: BatchMemory;
-  }[];
+  readonly phases: readonly CeilingPhase[];
 }
-
-/** As long as Millrace's longest chunks. */
-const RANGE_BYTES = 8 * 2 ** 20;
-const IN_FLIGHT = 8;
-/** What a disk tier has a checksum for: Millrace's block. */
-const DISK_PIECE_BYTES = 2 ** 20;
 
 const given = parameters<CeilingParameters>();
-const layout = layoutOf(given.format, given.sampleBytes);
-const ranges = recordRanges(given.shards, layout, RANGE_BYTES);
-const longest = Math.max(...ranges.map(({ bytes }) => bytes));
-const slots = Array.from({ length: IN_FLIGHT }, () => Buffer.from(new SharedArrayBuffer(longest)).fill(1));
 
-function open(source: CeilingSource): RangeSource {
-  if (source === "undici") return new UndiciSource(given.endpoint, IN_FLIGHT);
-  if (source === "threaded") return new ThreadedSource(given.endpoint, slots);
-  return source === "socket" ? new SocketSource(given.endpoint) : new FileSource(given.root);
+/** One pass: the batches that the engine sends, looked at as a training step would. */
+function pass(port: MessagePort, reuses: boolean): Promise<Read> {
+  const tally = new Tally();
+  return new Promise((resolve) => {
+    port.on("message", (message: FromEngine) => {
+      if ("read" in message) {
+        port.removeAllListeners("message");
+        resolve(message.read ?? tally);
+        return;
+      }
+      const batch = new Uint8Array(message.batch);
+      for (let row = 0; row < message.rows; row++) tally.add(batch, row * given.sampleBytes, (row + 1) * given.sampleBytes);
+      if (reuses) port.postMessage(message.batch, [message.batch]);
+    });
+    port.postMessage("pass");
+  });
 }
 
-async function measurePhase({ source: from, work, memory }: CeilingParameters["phases"][number]): Promise<Figures> {
-  const pieces = from === "file" ? new PieceChecksums(DISK_PIECE_BYTES) : undefined;
-  const source = open(from);
-  const held = from === "memory" ? await readWhole(source) : undefined;
-  const pass = async (): Promise<Read> => {
-    const batches = new Batches(layout, given.batchSize, memory);
-    const bare = new Tally();
-    const take = (bytes: Buffer, range: RecordRange) => {
-      pieces?.check(range, bytes);
-      if (work === "bare") bareTally(bytes, range.records, layout, bare);
-      else batches.take(bytes, range.records);
-    };
-    if (held === undefined) await readRanges(source, ranges, slots, take);
-    else for (const [range, bytes] of held) take(bytes, range);
-    return work === "bare" ? bare : batches.tally;
-  };
-  await pass();
-  const figures = await measurePasses(given.passes, pass);
-  await source.close();
+async function measurePhase(phase: CeilingPhase): Promise<Figures> {
+  const { port1, port2 } = new MessageChannel();
+  const workerData: CeilingRequest = { given, phase, port: port2 };
+  const engine = tsWorker(new URL("../lib/ceiling/engine.ts", import.meta.url), { workerData, transferList: [port2] });
+  const failed = new Promise<never>((_, reject) => engine.once("error", reject));
+  const run = () => Promise.race([pass(port1, phase.memory === "reused"), failed]);
+  await run();
+  const figures = await measurePasses(given.passes, run);
+  port1.close();
+  await engine.terminate();
   return figures;
-}
-
-async function readWhole(source: RangeSource): Promise<Map<RecordRange, Buffer>> {
-  const held = new Map<RecordRange, Buffer>();
-  for (const range of ranges) {
-    const bytes = Buffer.from(new SharedArrayBuffer(range.bytes));
-    await source.read(range, bytes);
-    held.set(range, bytes);
-  }
-  return held;
 }
 
 const phases: Record<string, Figures> = {};

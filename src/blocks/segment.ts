@@ -48,7 +48,7 @@ export class Segment {
     this.#longest = this.#taken.length;
   }
 
-  view(first: number, length: number): Uint8Array {
-    return new Uint8Array(this.buffer, first * this.#unit, length);
+  view(first: number, skip: number, length: number): Uint8Array {
+    return new Uint8Array(this.buffer, first * this.#unit + skip, length);
   }
 }

@@ -8,19 +8,13 @@ export function leaseSpan(
   count: number,
   { begin, end }: { readonly begin: number; readonly end: number },
 ): SlotLease[] {
-  const leases: SlotLease[] = [];
-  try {
-    for (let block = firstBlock; block < firstBlock + count; block++) {
-      const from = Math.max(block * blockSize, begin);
-      const slot = slab.allocate(Math.min((block + 1) * blockSize, end) - from);
-      leases.push(slot.lease(from));
-      slot.release();
-    }
-    return leases;
-  } catch (error) {
-    releaseAll(leases);
-    throw error;
-  }
+  const begins = Array.from({ length: count }, (_, i) => Math.max((firstBlock + i) * blockSize, begin));
+  const slots = slab.allocateRun(begins.map((from, i) => (begins[i + 1] ?? end) - from));
+  return slots.map((slot, i) => {
+    const lease = slot.lease(begins[i]!);
+    slot.release();
+    return lease;
+  });
 }
 
 export function releaseAll(leases: readonly SlotLease[]): void {

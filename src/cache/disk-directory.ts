@@ -15,7 +15,9 @@ import type { ProcessIdentity } from "./process-identity.js";
 
 export interface DiskBlock extends HeldBlock {
   readonly blockSize: number;
-  /** The bytes, until they are written. */
+  /** Its file is on its way. */
+  writing: boolean;
+  /** The bytes, for as long as somebody holds them, the writer or a reader: nobody else need read them. Not held by this. */
   slot: Slot | undefined;
 }
 
@@ -89,7 +91,7 @@ export class DiskDirectory {
     const read = await this.health.attempt(() => this.#readers(() => readFileInto(path, [header, slot.bytes])));
     if (read === HEADER_BYTES + length && matches(header, object.id, block, slot.bytes)) {
       this.#parts.counters.reads++;
-      if (held === undefined) this.#adopt(object, block, length);
+      remember(held ?? this.#adopt(object, block, length), slot);
       return slot;
     }
     slot.release();
@@ -101,12 +103,13 @@ export class DiskDirectory {
   /** Writes a block that room was promised for. Resolves when it is on disk or has failed; it can be read meanwhile. */
   async write(object: ObjectVersion, block: number, slot: Slot): Promise<void> {
     const { counters } = this.#parts;
-    const held = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, slot };
+    const held: DiskBlock = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, writing: true };
     slot.retain();
+    remember(held, slot);
     this.index.add(held);
     const path = blockPath(object.id, block, this.#parts.blockSize);
     const done = await this.#write(path, object.id, block, slot.bytes);
-    (held as DiskBlock).slot = undefined;
+    held.writing = false;
     slot.release();
     if (!done) {
       counters.failedWrites++;
@@ -122,7 +125,7 @@ export class DiskDirectory {
 
   /** Removes a block and frees its room. Where it is still being written, its writer does. */
   async remove(block: DiskBlock): Promise<void> {
-    if (!this.index.remove(block) || block.slot !== undefined) return;
+    if (!this.index.remove(block) || block.writing) return;
     await this.#unlink(blockPath(block.objectId.slice(0, 32), block.block, block.blockSize), block.charge);
   }
 
@@ -155,15 +158,16 @@ export class DiskDirectory {
   #entry(objectId: string, block: number, length: number): DiskBlock {
     const { blockSize } = this.#parts;
     const charge = this.room.charge(length);
-    return { objectId, block, blockSize, length, charge, rules: undefined, stamp: 0, slot: undefined };
+    return { objectId, block, blockSize, length, charge, rules: undefined, stamp: 0, writing: false, slot: undefined };
   }
 
   /** Takes in a file that a read found before the scan did, or that another process wrote. */
-  #adopt(object: ObjectVersion, block: number, length: number): void {
+  #adopt(object: ObjectVersion, block: number, length: number): DiskBlock | undefined {
     const held = this.takeIn(object.id, block, this.#parts.blockSize, length);
-    if (held === undefined) return;
+    if (held === undefined) return undefined;
     this.index.adopt(held, object.rules);
     this.#parts.counters.found++;
+    return held;
   }
 
   async #write(path: string, id: string, block: number, bytes: Uint8Array): Promise<boolean> {
@@ -207,4 +211,13 @@ export class DiskDirectory {
     for (const id of [...this.index.objectIds()]) for (const block of [...this.index.blocks(id)!.values()]) this.index.remove(block);
     this.#parts.disabled(this.path, reason);
   }
+}
+
+/** Until the slot is freed, the block need not be read again. */
+function remember(held: DiskBlock | undefined, slot: Slot): void {
+  if (held === undefined) return;
+  held.slot = slot;
+  slot.watch(() => {
+    if (held.slot === slot) held.slot = undefined;
+  });
 }

@@ -8,8 +8,8 @@
  *   <path>/millrace-v1/ledger.json, ledger.lock                     who may write how much
  */
 import { join } from "node:path";
-import { crc32c } from "@node-rs/crc32";
 import { BLOCK_UNIT } from "../options.js";
+import { crc32c } from "../util/crc32c.js";
 
 export const LAYOUT = "millrace-v1";
 export const HEADER_BYTES = 64;

@@ -1,7 +1,6 @@
 /** Finds what earlier processes left in a cache directory, in the background: no read waits for it. */
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { hex2 } from "./disk-layout.js";
 
 export interface FoundFile {
   readonly name: string;
@@ -11,13 +10,16 @@ export interface FoundFile {
   readonly modifiedMs: number;
 }
 
+const FOLDER = /^[0-9a-f]{2}$/;
 /** File system calls in flight at once: enough to keep a disk busy, few enough to leave libuv's threads to the reads. */
 const PARALLEL = 2;
 
 /** The files below `root`, folder by folder. `wanted` picks by name before the file is looked at. Stops between folders once aborted. */
 export async function* scanFolders(root: string, wanted: (name: string) => boolean, signal: AbortSignal): AsyncGenerator<FoundFile[]> {
-  for (let n = 0; n < 256 && !signal.aborted; n++) {
-    const folder = hex2(n);
+  // Folders are made when first needed: to ask for those that are not there would cost a small cache most of its scan.
+  const folders = (await readdir(root).catch(() => [])).filter((name) => FOLDER.test(name));
+  for (const folder of folders) {
+    if (signal.aborted) return;
     const names = (await readdir(join(root, folder)).catch(() => [])).filter(wanted);
     const found: FoundFile[] = [];
     for (let i = 0; i < names.length && !signal.aborted; i += PARALLEL) {

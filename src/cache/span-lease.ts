@@ -1,3 +1,4 @@
+import { adjoin } from "../blocks/adjoin.js";
 import type { BlockLease } from "../blocks/block-source.js";
 import { copyBytes, uninitializedBuffer } from "../util/copy-bytes.js";
 
@@ -7,7 +8,7 @@ export interface SpanLease {
   readonly end: number;
   /** The blocks, or parts of blocks, that hold the bytes, in order; the first and last may reach beyond them. */
   readonly leases: readonly BlockLease[];
-  /** The bytes: zero-copy where one block holds them, else a joined copy. Valid until `release`. */
+  /** The bytes: zero-copy where they lie in one piece of memory, else a joined copy. Valid until `release`. */
   view(begin: number, end: number): Uint8Array;
   /** Fills `target` with the bytes from `begin`, without joining them first. */
   copyTo(begin: number, target: Uint8Array): void;
@@ -32,9 +33,12 @@ export class HeldSpan implements SpanLease {
 
   view(begin: number, end: number): Uint8Array {
     this.#check(begin, end);
-    const lease = this.leases[this.#indexOf(begin)];
+    const first = this.#indexOf(begin);
+    const lease = this.leases[first];
     if (lease === undefined) return new Uint8Array(0);
-    if (end <= lease.begin + lease.bytes.length) return lease.bytes.subarray(begin - lease.begin, end - lease.begin);
+    let bytes: Uint8Array | undefined = lease.bytes;
+    for (let i = first + 1; bytes !== undefined && lease.begin + bytes.length < end; i++) bytes = adjoin(bytes, this.leases[i]!.bytes);
+    if (bytes !== undefined) return bytes.subarray(begin - lease.begin, end - lease.begin);
     const joined = new Uint8Array(uninitializedBuffer(end - begin));
     this.copyTo(begin, joined);
     return joined;

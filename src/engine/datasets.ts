@@ -15,6 +15,7 @@ import { buildRows, type Rows, type RowsStep } from "../loader/rows.js";
 import { formatBytes } from "../util/byte-size.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { ProgressMeter } from "../util/progress-meter.js";
+import { keptFields } from "./kept-fields.js";
 import type { CallContext } from "./rpc.js";
 import { ShardIndexes, sidecarsOf } from "./shard-index.js";
 import type { FoundObject, Sources } from "./sources.js";
@@ -91,7 +92,9 @@ async function indexed(
   if (manifest.sampleCount === 0)
     throw new MillraceError("MILLRACE_FORMAT", `${name}: the dataset is empty: ${shards.length} shards hold no record`);
   const dataset = { name, manifest, format, object, rows: (steps: readonly RowsStep[]) => buildRows(manifest, steps) };
-  return { ...dataset, fields: await probe(dataset, request.fields, context.signal) };
+  const { fields: declared } = request;
+  const fields = await keptFields(opener.metadata, dataset, declared, () => probe(dataset, declared, context.signal));
+  return { ...dataset, fields };
 }
 
 /** Whole objects are not indexed: their size is known without. */

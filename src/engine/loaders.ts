@@ -1,5 +1,5 @@
 /** Open loaders on the engine's side: their order, their decoder, and the runs that hand their batches over. */
-import type { MessagePort } from "node:worker_threads";
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { abortedError, MillraceError } from "../errors.js";
 import { type AssembledBatch, batchBuffers } from "../loader/assemble.js";
@@ -135,6 +135,8 @@ export class EngineLoader {
 class Outlet {
   readonly #port: MessagePort;
   readonly #signal: AbortSignal;
+  readonly #stop: () => void;
+  readonly #recycle: (buffers: ArrayBuffer[]) => void;
   #credit = 0;
   #wake = deferred<void>();
   #sent = 0;
@@ -144,15 +146,9 @@ class Outlet {
   constructor(port: MessagePort, signal: AbortSignal, stop: () => void, recycle: (buffers: ArrayBuffer[]) => void) {
     this.#port = port;
     this.#signal = signal;
-    port.on("message", (message: RunControl) => {
-      if (message.t === "recycle") recycle(message.buffers);
-      else if (message.t === "stop") stop();
-      else if (message.t === "waiting") this.#waitsAfter = message.received;
-      else {
-        this.#credit += message.count;
-        this.#wake.resolve();
-      }
-    });
+    this.#stop = stop;
+    this.#recycle = recycle;
+    port.on("message", (message: RunControl) => this.#receive(message));
     // A caller that is gone wants nothing any more.
     port.on("close", stop);
     signal.addEventListener("abort", () => this.#wake.resolve(), { once: true });
@@ -174,6 +170,9 @@ class Outlet {
     if (this.#signal.aborted) return false;
     this.#credit--;
     this.#sent++;
+    // A run that waits for nothing never gets to the event loop: what has come back is taken here, so that the memory used next is the warmest.
+    for (let came = receiveMessageOnPort(this.#port); came !== undefined; came = receiveMessageOnPort(this.#port))
+      this.#receive(came.message);
     try {
       this.#port.postMessage(message, batchBuffers(batch));
     } catch (cause) {
@@ -181,6 +180,16 @@ class Outlet {
       throw new MillraceError("MILLRACE_DECODE", what, { cause });
     }
     return true;
+  }
+
+  #receive(message: RunControl): void {
+    if (message.t === "recycle") this.#recycle(message.buffers);
+    else if (message.t === "stop") this.#stop();
+    else if (message.t === "waiting") this.#waitsAfter = message.received;
+    else {
+      this.#credit += message.count;
+      this.#wake.resolve();
+    }
   }
 
   end(message: RunMessage): void {

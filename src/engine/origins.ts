@@ -11,7 +11,7 @@ import { Pace } from "../storage/pace.js";
 import { Proxies } from "../storage/proxies.js";
 import type { RangeGetter } from "../storage/range-answer.js";
 import { withRetry } from "../storage/retry.js";
-import { loadSdk } from "../storage/s3-client.js";
+import { warmSdk } from "../storage/sdk-warm.js";
 import type { Store } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { importExport } from "./module-loading.js";
@@ -32,7 +32,7 @@ export interface OriginsContext {
 
 /** Loads what the configured origins will need, so that the first dataset need not wait for it: the AWS SDK takes some 150 ms. */
 export async function preloadStores({ s3, mounts }: EngineConfig): Promise<void> {
-  if (s3 !== undefined || mounts.some(({ uri }) => uri.startsWith("s3:"))) await loadSdk();
+  if (s3 !== undefined || mounts.some(({ uri }) => uri.startsWith("s3:"))) await warmSdk();
 }
 
 /** Levels of all origins together. */
@@ -69,9 +69,9 @@ export class Origins {
     const counted = withCounters(store, counters);
     const { hedge } = this.#config.limits;
     const hedging = hedge > 0 && own === undefined && HEDGED.has(scheme);
-    const hedged = hedging ? withHedge(counted, new Hedger(counters, hedge)) : counted;
     const pace = new Pace({ ceiling: this.#config.limits.concurrency });
     this.#paces.push(pace);
+    const hedged = hedging ? withHedge(counted, new Hedger(counters, hedge, pace)) : counted;
     // Limits inside the retries: a try that waits for its turn again holds no place meanwhile.
     const whole = withRetry(withLimits(hedged, this.#limiter, pace), {
       onRetry: () => {

@@ -3,7 +3,7 @@
  * unused bytes, count, inflated size or −1, bytes of keys), then sizes, gaps before records (unless there are none),
  * UTF-8 lengths of keys and the keys. Numbers take 4 bytes where all fit, else 8. Damage and notes are not kept.
  */
-import { crc32c } from "@node-rs/crc32";
+import { crc32c } from "../util/crc32c.js";
 import type { RecordIndex } from "./format.js";
 
 /** "MRIX". */

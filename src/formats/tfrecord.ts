@@ -2,10 +2,11 @@
  * TFRecord (tensorflow/core/lib/io/record_writer.h): u64 length, u32 masked crc32c of the length, data, u32 masked crc32c of the data,
  * little-endian; whole-file gzip and zlib variants, told by their first bytes. Data is mostly a tf.train.Example.
  */
-import { crc32c } from "@node-rs/crc32";
+
 import type { Fields } from "../api.js";
 import { MillraceError } from "../errors.js";
 import { formatBytes } from "../util/byte-size.js";
+import { crc32c } from "../util/crc32c.js";
 import type { RawRecord, RawSample, RecordFormat, RecordIndex, ShardReader } from "./format.js";
 import { indexInflated, isGzip, mayBeZlib } from "./inflate.js";
 import { crc32cOf8 } from "./length-crc.js";

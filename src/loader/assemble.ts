@@ -6,6 +6,7 @@ import type { Decoder, Fields } from "../api.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import type { RawSample, RecordFormat } from "../formats/format.js";
 import { fieldNames, setField } from "../formats/raw-sample.js";
+import { freeBuffers } from "../util/free-buffers.js";
 import { BatchMemory } from "./batch-memory.js";
 import { type BatchRows, RowCursor } from "./batch-rows.js";
 import { columnBuilder } from "./columns.js";
@@ -93,6 +94,8 @@ export class Assembler {
   readonly #input: readonly FieldPlan[];
   readonly #output: readonly FieldPlan[];
   readonly #wanted: ReadonlySet<string>;
+  /** Memory of a sample is freed once it is decoded: only JSON of the decoder's is kept as it is, and may hold some. */
+  readonly #freeing: boolean;
   /** Of each column of bytes, its bytes by those of the records, as the last batch had them: how much memory the next one will take. */
   readonly #shares: (number | undefined)[] = [];
 
@@ -103,6 +106,7 @@ export class Assembler {
     this.#input = fieldPlans(spec.fields);
     this.#output = spec.decode === undefined ? this.#input : fieldPlans(spec.decode.decoder.output, "decode: output");
     this.#wanted = new Set(Object.keys(spec.fields));
+    this.#freeing = this.#output.every(({ kind }) => kind !== "json");
   }
 
   /**
@@ -156,7 +160,8 @@ export class Assembler {
 
   async #decode(decode: DecodeSpec, work: BatchWork, raw: RawSample, record: RowCursor): Promise<void> {
     const context = new DecodeContext(record.key, record.index, work.input.epoch, decode.seed, decode.args);
-    const sample = this.#sample(raw);
+    const lent: ArrayBuffer[] = [];
+    const sample = this.#sample(raw, lent);
     let result: unknown;
     try {
       result = decode.decoder.run(sample as never, context as never);
@@ -178,15 +183,19 @@ export class Assembler {
     } catch (cause) {
       throw new MillraceError("MILLRACE_DECODE", `the decoder's result does not fit its output: ${(cause as Error).message}`, { cause });
     }
+    // Only after success: what failed may have left something at work.
+    if (this.#freeing) freeBuffers(lent);
   }
 
-  /** The sample as user code gets it: nothing in it is memory of the cache. */
-  #sample(raw: RawSample): Record<string, unknown> {
+  /** The sample as user code gets it: nothing in it is memory of the cache. Its buffers are added to `lent`. */
+  #sample(raw: RawSample, lent: ArrayBuffer[]): Record<string, unknown> {
     const sample: Record<string, unknown> = {};
     for (const plan of this.#input) {
       const value = raw[plan.name];
       if (value === undefined && !plan.optional) throw missing(plan, fieldNames(raw));
-      sample[plan.name] = sampleValue(plan, value);
+      const own = sampleValue(plan, value);
+      if (ArrayBuffer.isView(own)) lent.push(own.buffer as ArrayBuffer);
+      sample[plan.name] = own;
     }
     return sample;
   }

@@ -7,6 +7,8 @@ import { checkFields } from "./fit.js";
  * default export: `export default defineDecoder(import.meta, { output: {…}, decode })`. Decode workers find the module by its URL, so it
  * works from .js, and from .ts under tsx and vitest; what the module does at its top level is done again in every worker.
  * `decode` may return a promise. Its result is checked against `output`; typed arrays in it may be used again for the next sample.
+ * The sample's bytes and typed arrays are its own until it has returned, or its promise is fulfilled: larger ones are freed then, and what is
+ * kept of them is found empty. Copy what a later sample needs.
  * Throws MILLRACE_CONFIG.
  */
 export function defineDecoder<I, const F extends Fields, A = undefined>(

@@ -36,7 +36,8 @@ function shardChunks(manifest: Manifest, rows: Rows): { raggedStarts: Float64Arr
   return { raggedStarts: Float64Array.from(starts), raggedMaxBytes };
 }
 
-function anyCompressed(manifest: Manifest): boolean {
+/** Whether there are shards that can only be read whole. */
+export function anyCompressed(manifest: Manifest): boolean {
   for (let shard = 0; shard < manifest.shardCount; shard++) if (manifest.compressed(shard)) return true;
   return false;
 }

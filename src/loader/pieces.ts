@@ -26,6 +26,7 @@ export class EpochPieces implements Iterator<Piece> {
   readonly #source: PieceSource;
   readonly #lanes: number;
   readonly #mine: (position: number) => boolean;
+  readonly #soonUntil: number;
   /** By lane: its open windows, in order. */
   readonly #open = new Map<number, OpenWindow[]>();
   /** Pieces of open windows whose turn to be fetched has not come. */
@@ -34,11 +35,15 @@ export class EpochPieces implements Iterator<Piece> {
   /** Read one window further than opened, to see where a group ends. */
   #lookahead: OrderWindow | undefined;
 
-  /** `mine` says which positions this rank reads. */
-  constructor(order: EpochOrder, source: PieceSource, from: number, mine: (position: number) => boolean) {
+  /**
+   * `mine` says which positions this rank reads. Samples at positions below `soonUntil` are pieces apart from the rest of their chunks, so
+   * that a run's first batch waits for its own bytes only. Default: none.
+   */
+  constructor(order: EpochOrder, source: PieceSource, from: number, mine: (position: number) => boolean, soonUntil: number = from) {
     this.#windows = order.windows(from)[Symbol.iterator]();
     this.#source = source;
     this.#mine = (position) => position >= from && mine(position);
+    this.#soonUntil = soonUntil;
     this.#advance();
     this.#lanes = this.#lookahead?.lanes ?? 1;
   }
@@ -87,12 +92,14 @@ export class EpochPieces implements Iterator<Piece> {
     const rows = new Float64Array(window.size);
     const needs: number[] = [];
     const pieceAt = new Int32Array(window.size).fill(-1);
-    const counts = new Uint32Array(window.pieces.length);
+    const chunks = window.pieces.length;
+    /** The chunks' pieces, then what is needed soon of each. */
+    const counts = new Uint32Array(window.firstPosition < this.#soonUntil ? 2 * chunks : chunks);
     let remaining = 0;
     for (let i = 0; i < window.size; i++) {
       const position = window.firstPosition + i * window.lanes;
       if (!this.#mine(position)) continue;
-      const number = window.pieceAt(i);
+      const number = window.pieceAt(i) + (position < this.#soonUntil ? chunks : 0);
       rows[i] = window.sampleAt(i);
       pieceAt[i] = number;
       needs[number] ??= position;
@@ -101,9 +108,10 @@ export class EpochPieces implements Iterator<Piece> {
     }
     if (remaining === 0) return;
     const members = membersOf(rows, pieceAt, counts);
-    const pieces = window.pieces.map(({ first, count }, number) => {
-      if (counts[number] === 0) return undefined;
-      const piece = new Piece(this.#source, first, count, members[number]!);
+    const pieces = members.map((rowsOf, number) => {
+      if (rowsOf.length === 0) return undefined;
+      const { first, count } = window.pieces[number % chunks]!;
+      const piece = new Piece(this.#source, first, count, rowsOf);
       planned.push({ piece, needPosition: needs[number]! });
       return piece;
     });

@@ -3,6 +3,7 @@
  * What comes is streamed, from the socket into slots: only owners keep copies.
  */
 import { crc32c } from "@node-rs/crc32";
+import { adjoinAll } from "../blocks/adjoin.js";
 import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
@@ -21,9 +22,6 @@ import { PeerClientCounters } from "./peer-counters.js";
 import { silenceMs } from "./peer-health.js";
 import { PeerLink, type PeerState } from "./peer-link.js";
 import { blocksPath, HEADER, objectHeaders, type PeerIdentity } from "./peer-protocol.js";
-
-/** Peers asked for a span at most: the owner and the next in order. One that does not answer costs its deadline. */
-const ASKED = 2;
 
 export interface PeerClientOptions {
   readonly self: PeerIdentity;
@@ -67,7 +65,7 @@ export class PeerClient implements SlotSource {
 
   /** All of the blocks, or none. Throws MILLRACE_ABORTED, MILLRACE_CLOSED, MILLRACE_NO_SPACE; whatever peers do is counted and passed over. */
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]> {
-    for (const member of this.#ranked(object, demand.begin).slice(0, ASKED)) {
+    for (const member of this.#ranked(object, demand.begin)) {
       if (member.id === this.#options.self.id) break;
       const leases = await this.#ask(this.#link(member), object, firstBlock, count, demand);
       if (leases !== undefined) return leases;
@@ -165,6 +163,6 @@ function blockCall(object: ObjectVersion, blockSize: number, firstBlock: number,
       [HEADER.priority]: String(Math.max(0, Math.min(99, Math.floor(priorityValue(priority))))),
       ...(wide && { [HEADER.wide]: "1" }),
     },
-    targets: leases.map((lease) => lease.bytes),
+    targets: adjoinAll(leases.map((lease) => lease.bytes)),
   };
 }

@@ -7,7 +7,8 @@ import { throwIfAborted } from "../errors.js";
 import { type Clock, systemClock } from "../util/clock.js";
 import type { StoreCounters } from "./count.js";
 import { FirstBytes } from "./first-bytes.js";
-import { HedgedRead, type ReadWatcher } from "./hedged-read.js";
+import { HedgedRead, type ReadWatcher, type RequestFailure } from "./hedged-read.js";
+import type { Pace } from "./pace.js";
 import { passedOn } from "./passed-on.js";
 import type { Store } from "./store.js";
 
@@ -32,15 +33,20 @@ export class Hedger implements ReadWatcher {
   readonly #waiting = new Set<HedgedRead>();
   readonly #closing = new AbortController();
   readonly #share: number;
+  readonly #pace: Pick<Pace, "refused"> | undefined;
   /** Hedges that may be sent. Earned by reads, so that a short run keeps the share too. */
   #saved = 0;
   #watching = false;
 
-  /** `share`: hedges ÷ reads at most, so that an origin that is slow as a whole is not asked for twice the work. */
-  constructor(counters: HedgeCounters, share: number, clock: Clock = quietClock) {
+  /**
+   * `share`: hedges ÷ reads at most, so that an origin that is slow as a whole is not asked for twice the work. `pace`: told of refusals that its
+   * reads hide, being whole in the end.
+   */
+  constructor(counters: HedgeCounters, share: number, pace?: Pick<Pace, "refused">, clock: Clock = quietClock) {
     this.#counters = counters;
     this.#clock = clock;
     this.#share = share;
+    this.#pace = pace;
   }
 
   now(): number {
@@ -64,6 +70,10 @@ export class Hedger implements ReadWatcher {
     if (hedgedAt === undefined) return;
     this.#firstBytes.add(this.now() - hedgedAt);
     this.#counters.hedgeWins++;
+  }
+
+  passedOver({ error, sentAt }: RequestFailure): void {
+    this.#pace?.refused(error, sentAt);
   }
 
   /** No hedges from here on. */

@@ -13,6 +13,14 @@ export interface ReadWatcher {
   answered(read: HedgedRead, hedgedAt: number | undefined): void;
   /** The read has ended without a head, or is no more wanted. */
   forget(read: HedgedRead): void;
+  /** A request has failed and its read will not say so: the outcome is the other one's. */
+  passedOver(failure: RequestFailure): void;
+}
+
+/** Of one request. */
+export interface RequestFailure {
+  readonly error: unknown;
+  readonly sentAt: number;
 }
 
 /** One request of a read. Its progress is its own, so that whoever counts it counts no bytes of the other's. */
@@ -51,7 +59,7 @@ export class HedgedRead {
   #running = 0;
   /** Its outcome is the read's. */
   #winner: ReadRequest | undefined;
-  #failure: { readonly error: unknown } | undefined;
+  #failure: RequestFailure | undefined;
   #settle!: { readonly resolve: () => void; readonly reject: (error: unknown) => void };
 
   constructor(watcher: ReadWatcher, read: (options: ReadOptions) => Promise<void>, options: ReadOptions) {
@@ -84,7 +92,7 @@ export class HedgedRead {
     const { signal } = controller;
     this.#read({ ...this.#options, signal, progress: request, claim: () => this.#claim(request) }).then(
       () => this.#ended(request, undefined),
-      (error: unknown) => this.#ended(request, { error }),
+      (error: unknown) => this.#ended(request, { error, sentAt: request.sentAt }),
     );
   }
 
@@ -98,15 +106,27 @@ export class HedgedRead {
   /** From here on this request's outcome is the read's. */
   #decide(winner: ReadRequest): void {
     this.#winner = winner;
+    // The other request has failed before, and now the read will not say so.
+    this.#passOver(this.#failure);
+    this.#failure = undefined;
     for (const other of this.#requests) if (other !== winner) other.controller.abort(new Error("the other request has won"));
   }
 
-  #ended(request: ReadRequest, failure: { readonly error: unknown } | undefined): void {
+  #ended(request: ReadRequest, failure: RequestFailure | undefined): void {
     this.#running--;
     if (this.#winner === undefined && (failure === undefined || !mayPass(failure.error))) this.#decide(request);
     if (this.#winner === request) this.#failure = failure;
-    else if (this.#winner === undefined) this.#failure = moreTelling(this.#failure, failure);
+    else if (this.#winner !== undefined) this.#passOver(failure);
+    else {
+      const told = moreTelling(this.#failure, failure);
+      this.#passOver(told === failure ? this.#failure : failure);
+      this.#failure = told;
+    }
     if (this.#running === 0) this.#end();
+  }
+
+  #passOver(failure: RequestFailure | undefined): void {
+    if (failure !== undefined) this.#watcher.passedOver(failure);
   }
 
   #end(): void {

@@ -25,8 +25,8 @@ const SMOOTHING = 1 / 8;
 const LEAST_RATED = { bytes: 256 * 1024, ms: 2 } as const;
 /** Shorter rounds measure this machine's other work, milliseconds. */
 const LEAST_ROUND_MS = 100;
-/** A first batch lies in a piece of each of 24 lanes. */
-const FIRST_DEMAND_PLACES = 24;
+/** A first batch lies in about as many pieces as it has samples: fewer places would cost it a second round trip. */
+const FIRST_DEMAND_PLACES = 64;
 /** What a request costs beside its bytes, so that those without any count too: about its heads. */
 const REQUEST_BYTES = 1024;
 /** Longest pause that an answer can ask for at once, milliseconds: after it, one request finds out whether it still holds. */
@@ -149,8 +149,13 @@ export class Pace {
     this.#requests.delete(request);
     this.#ended += request.received + REQUEST_BYTES;
     this.#observe(request, now, error === undefined);
-    if (isSlowDown(error)) this.#slowDown(request, error, now);
+    if (isSlowDown(error)) this.#slowDown(request.startedAt, error, now);
     else if (this.#round !== undefined && this.#isOver(this.#round, request, now)) this.#finish(this.#round, now);
+  }
+
+  /** A request has failed that its read does not fail of, since it was hedged. Only a SlowDown counts. */
+  refused(error: unknown, startedAt: number): void {
+    if (isSlowDown(error)) this.#slowDown(startedAt, error, this.#clock.now());
   }
 
   /** Whether a request waits for a place. Said whenever that may have changed. */
@@ -189,11 +194,11 @@ export class Pace {
   }
 
   /** Halves the places: once for all the requests that were on their way when it was done before. */
-  #slowDown(request: PacedRequest, error: MillraceError, now: number): void {
+  #slowDown(startedAt: number, error: MillraceError, now: number): void {
     this.#slowDowns++;
     this.#round = undefined;
     this.#pausedUntil = Math.max(this.#pausedUntil, now + Math.min(MAX_PAUSE_MS, error.retryAfterMs ?? 0));
-    if (request.startedAt < this.#slowedAt) return;
+    if (startedAt < this.#slowedAt) return;
     this.#slowedAt = now;
     this.#cap = Math.max(1, Math.floor(this.concurrency / 2));
     this.#search.refused();

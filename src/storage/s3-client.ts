@@ -149,9 +149,7 @@ function sdkCredentials({ accessKeyId, secretAccessKey, sessionToken, expiration
 
 /** The place of a bucket by a client that is thrown away, so that nobody is asked for credentials. */
 async function locate(sdk: Sdk, config: S3ClientConfig, bucket: string): Promise<Place> {
-  const probe = new sdk.S3({ ...config, credentials: NO_CREDENTIALS });
-  const region = await probe.config.region().catch(() => undefined);
-  probe.destroy();
+  const region = await configuredRegion(sdk, config);
   const client = new sdk.S3({ ...config, credentials: NO_CREDENTIALS, region: region ?? DEFAULT_REGION });
   try {
     const { protocol, hostname, port, path } = await builtRequest(sdk, client, bucket);
@@ -164,6 +162,15 @@ async function locate(sdk: Sdk, config: S3ClientConfig, bucket: string): Promise
   } finally {
     client.destroy();
   }
+}
+
+/** From the options, the environment or the profile. */
+async function configuredRegion(sdk: Sdk, config: S3ClientConfig): Promise<string | undefined> {
+  if (typeof config.region === "string") return config.region;
+  const probe = new sdk.S3({ ...config, credentials: NO_CREDENTIALS });
+  const region = await probe.config.region().catch(() => undefined);
+  probe.destroy();
+  return region;
 }
 
 /** Lets the SDK build the GET of the key "k", and takes it before it is sent: so its requests and ours always go to the same server. */

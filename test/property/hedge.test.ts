@@ -106,7 +106,7 @@ test("any number of reads: one claim, bytes of one request, an end after both, a
     const clock = new ManualClock();
     const counters = newCounters();
     const bare = new FatefulStore(clock);
-    const store = withHedge(withCounters(bare, counters), new Hedger(counters, 1 / READS_A_HEDGE, clock));
+    const store = withHedge(withCounters(bare, counters), new Hedger(counters, 1 / READS_A_HEDGE, undefined, clock));
     const usual = { headMs: USUAL_MS, before: undefined, byteMs: 0, failsAfter: undefined, closesMs: 0 };
     const learning = Array.from({ length: 160 }, () => {
       const target = new Uint8Array(BYTES);

@@ -138,6 +138,12 @@ describe("what importing loads", () => {
     },
   );
 
+  test("a decode worker imports no package: Node's lexer of CommonJS alone would take 2.6 MB of each", async () => {
+    const loaded = await loadedBy("./src/engine/decode-service.ts");
+    expect(loaded.some((url) => url.includes("/src/loader/assemble.ts"))).toBe(true);
+    expect(loaded.filter((url) => url.includes("/node_modules/"))).toEqual([]);
+  });
+
   test("the recorder sees the AWS SDK when it is imported, as a store does", async () => {
     expect((await loadedBy("@aws-sdk/client-s3")).filter((url) => HEAVY.test(url))).not.toEqual([]);
   });

@@ -1,13 +1,11 @@
 /** What a ceiling does with a range's records: the checksum that the format demands, and one copy into a batch. */
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { crc32c } from "@node-rs/crc32";
 import { copyBytes, uninitializedBuffer } from "../../../src/util/copy-bytes.js";
-import { Tally } from "../subject.js";
+import type { BatchMemory } from "../../subject/ceiling.js";
+import type { Tally } from "../subject.js";
+import type { FromEngine } from "./engine.js";
 import type { Layout } from "./layout.js";
-
-/** One that the loop looks at, one that is being filled. */
-const REUSED_BATCHES = 2;
-
-export type BatchMemory = "fresh" | "reused";
 
 /** Counts samples where they lie: neither checksums nor copies. */
 export function bareTally(bytes: Buffer, records: number, { recordBytes, headerBytes, sampleBytes }: Layout, tally: Tally): void {
@@ -18,24 +16,37 @@ export function bareTally(bytes: Buffer, records: number, { recordBytes, headerB
 }
 
 export class Batches {
-  readonly tally: Tally = new Tally();
   readonly #layout: Layout;
   readonly #size: number;
-  readonly #reused: readonly Buffer[];
-  #batch: Buffer = Buffer.alloc(0);
-  #batches = 0;
-  #row: number;
+  readonly #reuses: boolean;
+  readonly #port: MessagePort;
+  readonly #returned: ArrayBuffer[] = [];
+  #batch: Buffer | undefined;
+  #row = 0;
 
-  /** `size`: samples a batch. Reused memory is touched here, fresh memory when it is written. */
-  constructor(layout: Layout, size: number, memory: BatchMemory) {
+  /** `size`: samples a batch. Full ones are posted to the port; where memory is reused they come back by it. */
+  constructor(layout: Layout, size: number, memory: BatchMemory, port: MessagePort) {
     this.#layout = layout;
     this.#size = size;
-    this.#row = size;
-    this.#reused = memory === "fresh" ? [] : Array.from({ length: REUSED_BATCHES }, () => Buffer.alloc(size * layout.sampleBytes, 1));
+    this.#reuses = memory === "reused";
+    this.#port = port;
   }
 
   take(bytes: Buffer, records: number): void {
     for (let record = 0; record < records; record++) this.#takeRecord(bytes, record * this.#layout.recordBytes);
+  }
+
+  /** Posts the last batch, which may be short. */
+  end(): void {
+    if (this.#batch === undefined) return;
+    const batch = this.#batch.buffer as ArrayBuffer;
+    this.#port.postMessage({ batch, rows: this.#row } satisfies FromEngine, [batch]);
+    this.#batch = undefined;
+    this.#row = 0;
+  }
+
+  giveBack(memory: ArrayBuffer): void {
+    this.#returned.push(memory);
   }
 
   #takeRecord(bytes: Buffer, begin: number): void {
@@ -43,16 +54,17 @@ export class Batches {
     const sample = bytes.subarray(begin + headerBytes, begin + headerBytes + sampleBytes);
     if (checksums && masked(crc32c(sample)) !== bytes.readUInt32LE(begin + headerBytes + sampleBytes))
       throw new Error("the checksum of a record does not match");
-    if (this.#row === this.#size) this.#next();
-    const at = this.#row++ * sampleBytes;
-    copyBytes(this.#batch, at, sample);
-    this.tally.add(this.#batch, at, at + sampleBytes);
+    this.#batch ??= this.#next();
+    copyBytes(this.#batch, this.#row++ * sampleBytes, sample);
+    if (this.#row === this.#size) this.end();
   }
 
-  #next(): void {
-    // By default each batch is memory of its own, which the loop may keep.
-    this.#batch = this.#reused[this.#batches++ % REUSED_BATCHES] ?? Buffer.from(uninitializedBuffer(this.#size * this.#layout.sampleBytes));
-    this.#row = 0;
+  #next(): Buffer {
+    // A pass from memory never gets to the event loop: what has come back is taken here.
+    if (this.#reuses)
+      for (let came = receiveMessageOnPort(this.#port); came !== undefined; came = receiveMessageOnPort(this.#port))
+        this.giveBack(came.message);
+    return Buffer.from(this.#returned.pop() ?? uninitializedBuffer(this.#size * this.#layout.sampleBytes));
   }
 }
 

@@ -7,11 +7,12 @@ export interface RangeSource {
   close(): Promise<void>;
 }
 
-/** Reads the ranges, as many at once as there are slots, and hands each to `take`, in order. */
+/** Reads the ranges, `inFlight` at once, each into the next slot in turn, and hands each to `take`, in order. */
 export async function readRanges(
   source: RangeSource,
   ranges: readonly RecordRange[],
   slots: readonly Buffer[],
+  inFlight: number,
   take: (bytes: Buffer, range: RecordRange) => void,
 ): Promise<void> {
   const reads: Promise<void>[] = [];
@@ -19,10 +20,10 @@ export async function readRanges(
   const start = (number: number) => {
     if (number < ranges.length) reads.push(source.read(ranges[number]!, slotOf(number)));
   };
-  for (let number = 0; number < slots.length; number++) start(number);
+  for (let number = 0; number < inFlight; number++) start(number);
   for (const [number, range] of ranges.entries()) {
     await reads.shift();
     take(slotOf(number), range);
-    start(number + slots.length);
+    start(number + inFlight);
   }
 }

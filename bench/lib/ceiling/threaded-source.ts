@@ -1,11 +1,8 @@
 /** The bare sockets in a thread of their own, which fills slots of shared memory while the caller's thread works on others. */
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort, type Worker } from "node:worker_threads";
+import { tsWorker } from "../thread-boot.js";
 import type { RecordRange } from "./layout.js";
 import type { RangeSource } from "./source.js";
-
-/** tsx does not follow into threads on Node 20. */
-const BOOT = `import(${JSON.stringify(import.meta.resolve("tsx/esm/api"))})
-  .then(({ tsImport }) => tsImport(${JSON.stringify(new URL("./socket-thread.ts", import.meta.url).href)}, ${JSON.stringify(import.meta.url)}));`;
 
 /** Main to thread: a range and the slot to fill. Thread to main: the slot that is full. */
 export interface ReadMessage {
@@ -30,7 +27,7 @@ export class ThreadedSource implements RangeSource {
     const shared = slots.map(({ buffer }) => buffer as unknown as SharedArrayBuffer);
     const { port1, port2 } = new MessageChannel();
     const workerData: ThreadData = { endpoint, slots: shared, port: port2 };
-    this.#worker = new Worker(BOOT, { eval: true, workerData, transferList: [port2] });
+    this.#worker = tsWorker(new URL("./socket-thread.ts", import.meta.url), { workerData, transferList: [port2] });
     this.#worker.on("error", (error) => this.#failed(error));
     this.#slots = new Map(shared.map((buffer, number) => [buffer, number]));
     this.#port = port1;

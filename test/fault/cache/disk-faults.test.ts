@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -84,6 +84,12 @@ async function diskUse(): Promise<number> {
   return used;
 }
 
+/** Files below a folder that this process has open. */
+async function openBelow(folder: string): Promise<string[]> {
+  const targets = (await readdir("/proc/self/fd")).map((fd) => readlink(join("/proc/self/fd", fd)).catch(() => ""));
+  return (await Promise.all(targets)).filter((target) => target.startsWith(folder));
+}
+
 describe("damaged files", () => {
   it.each([
     ["a flipped bit", async (file: string) => flip(file, HEADER_BYTES + 1000)],
@@ -129,6 +135,24 @@ describe("damaged files", () => {
     await read(cache, object);
     await written(cache);
     expect(cache.stats().disk).toMatchObject({ vanished: 1, heldBytes: 2 * BLOCK, chargedBytes: 2 * CHARGE });
+  });
+
+  it.runIf(process.platform === "linux")("leave no file open, nor do sound ones", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(10);
+    const object = store.object("a", 5 * BLOCK);
+    await read(cache, object);
+    await written(cache);
+    await truncate(fileOf(object, 0), 30_000);
+    await flip(fileOf(object, 1), HEADER_BYTES + 1000);
+    await rm(fileOf(object, 2));
+    // Can be opened, and not read.
+    await rm(fileOf(object, 3));
+    await mkdir(fileOf(object, 3));
+    await read(cache, object);
+    await written(cache);
+    expect(cache.stats().disk).toMatchObject({ checksumMisses: 2, vanished: 2, errors: { EISDIR: expect.any(Number) } });
+    expect(await openBelow(path)).toEqual([]);
   });
 
   it("a ledger that cannot be read is made anew from what the scan found", async () => {

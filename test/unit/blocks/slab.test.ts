@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { adjoinAll } from "../../../src/blocks/adjoin.js";
 import { SLOT_UNIT, Slab, type Slot, slotCost } from "../../../src/blocks/slab.js";
 
 const SEGMENT = 16 * SLOT_UNIT;
@@ -36,6 +37,37 @@ describe("Slab", () => {
     expect(slab.stats().slots).toBe(1);
     b.release();
     expect(slab.stats()).toMatchObject({ slots: 0, workingBytes: 0, wasteBytes: 0 });
+  });
+
+  it("lays the slots of a run side by side, the first one at the end of its units", () => {
+    const slab = new Slab(SEGMENT);
+    const run = slab.allocateRun([SLOT_UNIT + 100, 2 * SLOT_UNIT, 5]);
+    expect(adjoinAll(run.map(({ bytes }) => bytes)).map(({ length }) => length)).toEqual([3 * SLOT_UNIT + 105]);
+    expect(slab.stats()).toMatchObject({ workingBytes: 5 * SLOT_UNIT, wasteBytes: 2 * SLOT_UNIT - 105, slots: 3 });
+    run[1]!.release();
+    expect(slab.allocate(2 * SLOT_UNIT).bytes.byteOffset).toBe(run[1]!.bytes.byteOffset);
+  });
+
+  it("scatters a run over what is free rather than add a segment for it", () => {
+    const slab = new Slab(SEGMENT);
+    const slots = Array.from({ length: 16 }, () => slab.allocate(SLOT_UNIT));
+    for (let i = 0; i < 16; i += 2) slots[i]!.release();
+    const run = slab.allocateRun([SLOT_UNIT, SLOT_UNIT, SLOT_UNIT]);
+    expect(adjoinAll(run.map(({ bytes }) => bytes))).toHaveLength(3);
+    expect(slab.stats()).toMatchObject({ segmentBytes: SEGMENT, fragmentedSegments: 0 });
+    for (const slot of [...run, ...slots.filter((_, i) => i % 2 === 1)]) slot.release();
+  });
+
+  it("tells those who watch a slot when it is freed, once", () => {
+    const slot = new Slab(SEGMENT).allocate(100);
+    const freed: string[] = [];
+    slot.watch(() => freed.push("a"));
+    slot.watch(() => freed.push("b"));
+    const lease = slot.lease(0);
+    slot.release();
+    expect(freed).toEqual([]);
+    lease.release();
+    expect(freed).toEqual(["a", "b"]);
   });
 
   it("keeps the tier's account apart from the working one", () => {

@@ -86,18 +86,31 @@ describe("BlockCache on memory and origin", () => {
     ]);
   });
 
-  it("serves views without a copy where one block holds them, and copies across blocks", async () => {
+  it("serves views without a copy, across blocks too where they were fetched together", async () => {
     const store = new FakeStore();
     const cache = await cacheOf(8);
     const object = store.object("a", 3 * BLOCK);
     const span = await cache.acquire(object, 100, 3 * BLOCK, demand);
     expect(span.view(200, 300).buffer).toBe(span.leases[0]!.bytes.buffer);
+    expect(span.view(BLOCK - 5, BLOCK + 5).buffer).toBe(span.leases[0]!.bytes.buffer);
     expect(Buffer.compare(span.view(BLOCK - 5, BLOCK + 5), bytesOf(store.seed("a"), BLOCK - 5, BLOCK + 5))).toBe(0);
     const target = new Uint8Array(2 * BLOCK);
     span.copyTo(150, target);
     expect(Buffer.compare(target, bytesOf(store.seed("a"), 150, 150 + 2 * BLOCK))).toBe(0);
     expect(span.view(3 * BLOCK, 3 * BLOCK)).toHaveLength(0);
     expect(() => span.view(99, 200)).toThrow(RangeError);
+    span.release();
+  });
+
+  it("joins in a copy what lies across blocks that were fetched apart", async () => {
+    const store = new FakeStore();
+    const cache = await cacheOf(8);
+    const object = store.object("a", 2 * BLOCK);
+    for (const block of [1, 0]) (await cache.acquire(object, block * BLOCK, (block + 1) * BLOCK, demand)).release();
+    const span = await cache.acquire(object, 0, 2 * BLOCK, demand);
+    const view = span.view(BLOCK - 5, BLOCK + 5);
+    expect(view.buffer).not.toBe(span.leases[0]!.bytes.buffer);
+    expect(Buffer.compare(view, bytesOf(store.seed("a"), BLOCK - 5, BLOCK + 5))).toBe(0);
     span.release();
   });
 

@@ -228,6 +228,52 @@ describe("with a decoder", () => {
     expect(made.columns).toMatchObject({ sum: { data: Int32Array.of(3, 4) }, drawn: { data: Float64Array.from(drawn) } });
   });
 
+  describe("the memory of a sample", () => {
+    const fields: Fields = { a: "bytes", b: "bytes", n: { dtype: "int32", shape: [1024] } };
+    const LARGE = 4096;
+    const raw: RecordFormat = {
+      ...format,
+      fields: ({ bytes, begin, end }) => ({ a: bytes.subarray(begin, end), b: bytes.subarray(begin + 1, end), n: new Int32Array(1024) }),
+    };
+    type Given = Record<"a" | "b" | "n", { readonly buffer: ArrayBuffer }>;
+    /** Two samples, the first of LARGE bytes, the second a byte shorter. Returns what is left of the buffers that each had. */
+    async function left(output: Fields, run: (sample: Given, index: number) => unknown): Promise<number[][]> {
+      const given: ArrayBuffer[][] = [];
+      const recorded: Run = (sample: Given, { index }) => {
+        given.push([sample.a.buffer, sample.b.buffer, sample.n.buffer]);
+        return run(sample, index);
+      };
+      const assembler = new Assembler({ ...spec(fields, { onError: "skip", ...decoding(output, recorded) }), format: raw });
+      const made = await assembler.assemble(input(["x".repeat(LARGE), "y".repeat(LARGE - 1)]));
+      for (const column of Object.values(made.columns))
+        if (column.kind === "bytes") expect(Buffer.from(column.values).toString()).toMatch(/^x*y*$/);
+      return given.map((buffers) => buffers.map((buffer) => buffer.byteLength));
+    }
+
+    test("is freed once it is decoded, but for small fields", async () => {
+      expect(await left({ a: "bytes", n: fields.n! }, async ({ a, n }) => ({ a, n }))).toEqual([
+        [0, LARGE - 1, 0],
+        [LARGE - 1, LARGE - 2, 0],
+      ]);
+    });
+
+    test("is left alone where the decoder failed, which may be at work on it still", async () => {
+      const run = ({ a }: Given, index: number): unknown => (index === 10 ? Promise.reject(new Error("bad")) : { a });
+      expect((await left({ a: "bytes" }, run)).map(([a]) => a)).toEqual([LARGE, LARGE - 1]);
+    });
+
+    test("is left alone where the output is JSON, which may hold it", async () => {
+      expect((await left({ a: "json" }, ({ a }) => ({ a }))).map(([a]) => a)).toEqual([LARGE, LARGE - 1]);
+    });
+
+    test("may have been transferred by the decoder", async () => {
+      expect(await left({ one: "int32" }, ({ a }) => ({ one: structuredClone(1, { transfer: [a.buffer] }) }))).toEqual([
+        [0, LARGE - 1, 0],
+        [0, LARGE - 2, 0],
+      ]);
+    });
+  });
+
   test("nothing that a decoder gets is memory of the cache", async () => {
     const shared = new Uint8Array(new SharedArrayBuffer(8)).fill(1);
     const raw: RecordFormat = {

@@ -20,11 +20,11 @@ const thrown = (run: () => unknown): unknown => {
 };
 
 describe("chooseOrder", () => {
-  it("takes chunks of about 8 MiB where there is enough data", () => {
+  it("takes chunks of about 10 MiB where there is enough data", () => {
     const spec = chooseOrder(facts(1_000_000, 128 * KiB), { shuffle: shuffle(), lanes: 24 });
     const chunkBytes = spec.chunks.uniformSize! * 128 * KiB;
-    expect(chunkBytes).toBeGreaterThanOrEqual(6 * MiB);
-    expect(chunkBytes).toBeLessThanOrEqual(8 * MiB);
+    expect(chunkBytes).toBeGreaterThanOrEqual(8 * MiB);
+    expect(chunkBytes).toBeLessThanOrEqual(10 * MiB);
     expect(spec.windowChunks).toBe(2);
     expect(spec.windowBytes).toBe(24 * 2 * chunkBytes);
     expect(spec.turnover).toBeLessThan(0.25);
@@ -59,7 +59,7 @@ describe("chooseOrder", () => {
     const tight = chooseOrder(facts(1_000_000, 128 * KiB), { shuffle: shuffle(240 * MiB), lanes: 24 });
     expect(tight.windowChunks).toBe(2);
     expect(tight.chunks.uniformSize! * 128 * KiB).toBeLessThanOrEqual(5 * MiB);
-    expect(chooseOrder(facts(1_000_000, 128 * KiB), { shuffle: shuffle(), lanes: 2 }).windowChunks).toBe(32);
+    expect(chooseOrder(facts(1_000_000, 128 * KiB), { shuffle: shuffle(), lanes: 2 }).windowChunks).toBe(25);
     expect(chooseOrder(facts(1_000_000, KiB), { shuffle: shuffle(), lanes: 1000 }).windowChunks).toBe(1);
   });
 
@@ -112,10 +112,10 @@ describe("chooseOrder", () => {
     expect(chooseOrder(many, { shuffle: shuffle(300 * MiB, "global"), lanes: 24 }).windowBytes).toBe(300 * MiB);
   });
 
-  it("without shuffling keeps the manifest's order in chunks of about 8 MiB", () => {
+  it("without shuffling keeps the manifest's order in chunks of about 10 MiB", () => {
     const spec = chooseOrder(facts(1000, MiB), { shuffle: false, lanes: 24 });
     expect(spec).toMatchObject({ mode: "sequential", lanes: 1, windowChunks: 1, id: "sequential" });
-    expect(spec.chunks.uniformSize).toBe(8);
+    expect(spec.chunks.uniformSize).toBe(10);
     const raggedStarts = Float64Array.of(0, 400, 1000);
     const shards = chooseOrder({ ...facts(1000, MiB), raggedStarts, raggedMaxBytes: 600 * MiB }, { shuffle: false, lanes: 24 });
     expect(shards.chunks.count).toBe(2);

@@ -64,6 +64,8 @@ interface Bench<C> {
   readonly counters: StoreCounters;
   readonly store: Store;
   readonly requests: Request[];
+  /** Failures that reads have hidden, and when their requests were sent. */
+  readonly refusals: readonly (readonly [error: unknown, sentAt: number])[];
   /** Reads, and lets the test see how it ended. */
   read(options?: ReadOptions): { readonly target: Uint8Array; outcome: unknown };
   flush(): Promise<void>;
@@ -77,6 +79,7 @@ afterEach(async () => {
 function bench<C extends Clock>(clock: C): Bench<C> {
   const counters = newCounters();
   const requests: Request[] = [];
+  const refusals: [error: unknown, sentAt: number][] = [];
   const bare: Store = {
     uri: "s3://b",
     list: () => ({ [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true, value: undefined }) }) }),
@@ -86,7 +89,10 @@ function bench<C extends Clock>(clock: C): Bench<C> {
       return requests.at(-1)!.promise;
     },
   };
-  const store = withHedge(withCounters(bare, counters), new Hedger(counters, 0.05, clock));
+  const store = withHedge(
+    withCounters(bare, counters),
+    new Hedger(counters, 0.05, { refused: (error, sentAt) => refusals.push([error, sentAt]) }, clock),
+  );
   open.push(store);
   const flush = () => new Promise<void>((resolve) => setImmediate(resolve));
   const read: Bench<C>["read"] = (options) => {
@@ -101,7 +107,7 @@ function bench<C extends Clock>(clock: C): Bench<C> {
     );
     return result;
   };
-  return { clock, counters, store, requests, read, flush };
+  return { clock, counters, store, requests, refusals, read, flush };
 }
 
 /** A bench whose hedger knows what is usual, and has made `reads` reads: 160 earn the most that is saved up. */
@@ -310,6 +316,61 @@ describe("withHedge: one read", () => {
       [4, "done"],
       [5, "done"],
     ]);
+  });
+
+  describe("that hides the failure of one of its requests tells the pace of it", () => {
+    const slowDown = () => new MillraceError("MILLRACE_UNAVAILABLE", "HTTP 503 SlowDown", { retryAfterMs: 0 });
+
+    test("when the other one has its answer", async () => {
+      const { clock, requests, refusals, read, flush } = await learnt();
+      const sentAt = clock.now();
+      const error = slowDown();
+      const result = read();
+      await clock.advance(LATE_MS);
+      requests[0]!.fail(error);
+      await flush();
+      expect(refusals).toEqual([]);
+      requests[1]!.head();
+      expect(refusals).toEqual([[error, sentAt]]);
+      requests[1]!.body(8, 3);
+      requests[1]!.end();
+      await flush();
+      expect(result.outcome).toBe("done");
+      expect(refusals).toHaveLength(1);
+    });
+
+    test("when it comes after the other's answer", async () => {
+      const { clock, requests, refusals, read, flush } = await learnt();
+      const sentAt = clock.now();
+      const error = slowDown();
+      read();
+      await clock.advance(LATE_MS);
+      requests[0]!.answer(3);
+      requests[1]!.fail(error);
+      await flush();
+      expect(refusals).toEqual([[error, sentAt + LATE_MS]]);
+    });
+
+    test("once for each, where both have failed: the read itself fails with one of them", async () => {
+      const { clock, requests, refusals, read, flush } = await learnt();
+      const errors = [slowDown(), slowDown()];
+      const result = read();
+      await clock.advance(LATE_MS);
+      requests[0]!.fail(errors[0]);
+      requests[1]!.fail(errors[1]);
+      await flush();
+      expect(new Set([result.outcome, ...refusals.map(([error]) => error)])).toEqual(new Set(errors));
+      expect(refusals).toHaveLength(1);
+    });
+
+    test("and of no failure that the read itself has", async () => {
+      const { clock, requests, refusals, read, flush } = await learnt();
+      read();
+      await clock.advance(LATE_MS - 1);
+      requests[0]!.fail(slowDown());
+      await flush();
+      expect(refusals).toEqual([]);
+    });
   });
 
   test("leaves no listener on the caller's signal", async () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { MillraceError } from "../../../src/errors.js";
 import { Pace } from "../../../src/storage/pace.js";
+import { ManualClock } from "../../support/manual-clock.js";
 import { seededRandom } from "../../support/origin/shaping.js";
 import { type OriginShape, SimulatedOrigin } from "./simulated-origin.js";
 
@@ -187,6 +188,22 @@ describe("SlowDown", () => {
     expect([...seen]).toEqual(Array.from({ length: 33 }, (_, i) => 32 + i).filter((places) => seen.has(places)));
     expect(seen.size).toBeGreaterThan(30);
     expect(origin.pace.stats().slowDowns).toBeGreaterThan(1);
+  });
+
+  it("counts answers to requests that are not its own, as hedges' are", async () => {
+    const clock = new ManualClock();
+    await clock.advance(1000);
+    const pace = new Pace({ ceiling: 64, clock });
+    const { concurrency } = pace;
+    pace.refused(new MillraceError("MILLRACE_UNAVAILABLE", "reset"), clock.now());
+    pace.refused(new Error("the other request has won"), clock.now());
+    expect(pace).toMatchObject({ concurrency, pausedMs: 0 });
+    pace.refused(slowDown(500), clock.now());
+    expect(pace).toMatchObject({ concurrency: concurrency / 2, pausedMs: 500 });
+    // Sent before the places were halved: one burst.
+    pace.refused(slowDown(), clock.now() - 1);
+    expect(pace.concurrency).toBe(concurrency / 2);
+    expect(pace.stats().slowDowns).toBe(2);
   });
 
   it("goes down to one, never to none", () => {
