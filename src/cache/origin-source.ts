@@ -1,4 +1,3 @@
-import { adjoinAll } from "../blocks/adjoin.js";
 import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
@@ -22,7 +21,7 @@ export class OriginSource implements SlotSource {
     const leases = leaseSpan(this.#slab, this.#blockSize, firstBlock, count, demand);
     try {
       const { signal, priority } = demand;
-      const targets = adjoinAll(leases.map((lease) => lease.bytes));
+      const targets = leases.map((lease) => lease.bytes);
       await object.store.readInto(object.stored, demand.begin, targets, { signal, priority });
       demand.served?.("origin", demand.end - demand.begin, 1);
       return leases;

@@ -1,5 +1,5 @@
-import { adjoin } from "../blocks/adjoin.js";
 import type { BlockLease } from "../blocks/block-source.js";
+import { adjoin } from "../util/adjoin.js";
 import { copyBytes, uninitializedBuffer } from "../util/copy-bytes.js";
 
 /** Bytes [begin, end) of one object, held until released. */

@@ -3,7 +3,6 @@
  * What comes is streamed, from the socket into slots: only owners keep copies.
  */
 import { crc32c } from "@node-rs/crc32";
-import { adjoinAll } from "../blocks/adjoin.js";
 import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
@@ -163,6 +162,6 @@ function blockCall(object: ObjectVersion, blockSize: number, firstBlock: number,
       [HEADER.priority]: String(Math.max(0, Math.min(99, Math.floor(priorityValue(priority))))),
       ...(wide && { [HEADER.wide]: "1" }),
     },
-    targets: adjoinAll(leases.map((lease) => lease.bytes)),
+    targets: leases.map((lease) => lease.bytes),
   };
 }

@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.js";
+import { adjoinAll } from "../util/adjoin.js";
 import type { Refusal, Subject } from "./network-errors.js";
 import type { ReadProgress } from "./store.js";
 import { TargetWriter, targetBytes } from "./targets.js";
@@ -39,7 +40,7 @@ export abstract class RangeSink {
   constructor(request: RangeCall, targets: readonly Uint8Array[], progress?: ReadProgress) {
     this.request = request;
     this.targets = targets;
-    this.#writer = new TargetWriter(targets);
+    this.#writer = new TargetWriter(adjoinAll(targets));
     this.#progress = progress;
     this.#missing = targetBytes(targets);
   }

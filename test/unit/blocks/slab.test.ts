@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { adjoinAll } from "../../../src/blocks/adjoin.js";
 import { SLOT_UNIT, Slab, type Slot, slotCost } from "../../../src/blocks/slab.js";
+import { adjoinAll } from "../../../src/util/adjoin.js";
 
 const SEGMENT = 16 * SLOT_UNIT;
 
