@@ -348,6 +348,23 @@ export interface LimitOptions {
   /** Longer records are refused as corrupt. Default 1 GiB. */
   maxRecordBytes?: string | number | undefined;
 }
+/** One cache from several nodes: what one of them holds, all can use (docs/peers.md). */
+export interface PeerOptions {
+  /** Where this node answers its peers: `host:port`, `[IPv6]:port` or `:port`. Beyond loopback it takes a `secret` or `tls`. */
+  listen: string;
+  /** The host, or `host:port`, by which the others reach it. Default: where it listens; of all addresses, the first that is not loopback. */
+  advertise?: string | undefined;
+  /** The same on every peer: requests and answers are signed with it. */
+  secret?: string | undefined;
+  /** Certificates on both sides, in PEM: its own, and the authority that has signed those of all peers. */
+  tls?: { key: string | Buffer; cert: string | Buffer; ca: string | Buffer; servername?: string | undefined } | undefined;
+  /** Where the others are found, by one or several of: `host:port,host:port`, `dns://name:port`, `redis://host:port`, `file:/path/members.json`. */
+  discover: string | readonly string[];
+  /** What the others, and schedulers, are told of this node; `node` is the name that Kubernetes knows it by. */
+  labels?: Record<string, string | undefined> | undefined;
+  /** Its share of the data, beside the others'. Default 1; 0: it holds nothing for others. */
+  weight?: number | undefined;
+}
 export interface MillraceOptions {
   /** Stores by path prefix, such as `/imagenet`; the longest prefix wins. */
   mounts?: Record<string, Mount> | undefined;
@@ -356,6 +373,8 @@ export interface MillraceOptions {
   /** Own stores by URI scheme. */
   stores?: Record<string, ModuleRef> | undefined;
   cache?: CacheOptions | undefined;
+  /** Default: none; each node reads the origin by itself. */
+  peers?: PeerOptions | undefined;
   limits?: LimitOptions | undefined;
   /**
    * `"worker"` (default) keeps all I/O off the calling thread; `"inline"` runs the same code in it. `ioThreads`, from 1 to 64, spreads the

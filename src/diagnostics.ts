@@ -2,7 +2,7 @@
 import type { MillStats } from "./api.js";
 
 export interface Metric {
-  readonly group: "origin" | "memory" | "disk" | "cache" | "metadata";
+  readonly group: "origin" | "memory" | "disk" | "cache" | "metadata" | "peers";
   readonly name: string;
   readonly unit: "bytes" | "requests" | "blocks" | "count";
   readonly meaning: string;
@@ -89,6 +89,36 @@ export const METRICS: readonly Metric[] = [
   { group: "metadata", name: "indexMisses", unit: "count", meaning: "Record indexes that had to be built" },
   { group: "metadata", name: "entries", unit: "count", meaning: "Entries in memory now" },
   { group: "metadata", name: "bytes", unit: "bytes", meaning: "Memory they take, roughly" },
+  { group: "peers", name: "members", unit: "count", meaning: "Nodes that share the cache now, this one included" },
+  { group: "peers", name: "strangers", unit: "count", meaning: "Peers that were found and are not asked: the log says why" },
+  { group: "peers", name: "broken", unit: "count", meaning: "Members that are left alone for a while, after failures" },
+  { group: "peers", name: "requests", unit: "requests", meaning: "Requests for blocks sent to peers" },
+  { group: "peers", name: "answered", unit: "requests", meaning: "Of these, those that brought their bytes" },
+  { group: "peers", name: "blocks", unit: "blocks", meaning: "Blocks, or parts of blocks, that they brought" },
+  { group: "peers", name: "bytes", unit: "bytes", meaning: "Bytes of these" },
+  {
+    group: "peers",
+    name: "corruptBlocks",
+    unit: "blocks",
+    meaning: "Blocks whose checksum was wrong: not used, and their peer is distrusted",
+  },
+  { group: "peers", name: "fallbacksUnreachable", unit: "count", meaning: "Owners passed over: no connection, or it broke" },
+  { group: "peers", name: "fallbacksSlow", unit: "count", meaning: "Owners passed over: no sign of life in time" },
+  { group: "peers", name: "fallbacksBusy", unit: "count", meaning: "Owners passed over: they said that they are busy" },
+  { group: "peers", name: "fallbacksCorrupt", unit: "count", meaning: "Owners passed over: a wrong checksum, or no valid answer" },
+  {
+    group: "peers",
+    name: "fallbacksRefused",
+    unit: "count",
+    meaning: "Owners passed over: another secret, or a mount that they do not have",
+  },
+  { group: "peers", name: "fallbacksFailed", unit: "count", meaning: "Owners passed over: they could not get the bytes themselves" },
+  { group: "peers", name: "fallbacksOptions", unit: "count", meaning: "Owners passed over: another version, or other options" },
+  { group: "peers", name: "fallbacksOpen", unit: "count", meaning: "Owners passed over unasked, because of an earlier one of these" },
+  { group: "peers", name: "served", unit: "requests", meaning: "Requests of peers that were answered with all of their bytes" },
+  { group: "peers", name: "servedBytes", unit: "bytes", meaning: "Bytes of these" },
+  { group: "peers", name: "servedOriginBytes", unit: "bytes", meaning: "Bytes that had to be fetched from the origin for peers" },
+  { group: "peers", name: "refused", unit: "requests", meaning: "Requests of peers that were refused" },
 ];
 
 /** Figures by group and name, all numbers. */
@@ -113,8 +143,11 @@ export class StatsBoard {
   read(): MillStats {
     const groups: Record<string, Record<string, number>> = {};
     METRICS.forEach(({ group, name }, i) => {
+      const value = this.#values[i]!;
+      // A group that nobody writes is of a part that is not there.
+      if (Number.isNaN(value)) return;
       groups[group] ??= {};
-      groups[group][name] = this.#values[i]!;
+      groups[group][name] = value;
     });
     return groups;
   }

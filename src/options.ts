@@ -86,6 +86,16 @@ const diskSchema = z.strictObject({
   highWatermark: fraction.optional(),
   lowWatermark: fraction.optional(),
 });
+const pem = z.union([z.string().min(1), z.instanceof(Buffer)], "expected a certificate or key in PEM");
+const peersSchema = z.strictObject({
+  listen: z.string().min(1),
+  advertise: z.string().min(1).optional(),
+  secret: z.string().min(1, "it is empty; set the same secret on every peer, or none").optional(),
+  tls: z.strictObject({ key: pem, cert: pem, ca: pem, servername: z.string().min(1).optional() }).optional(),
+  discover: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
+  labels: z.record(z.string().min(1), z.string().optional()).optional(),
+  weight: z.number().nonnegative().optional(),
+});
 const millSchema = z.strictObject({
   mounts: z.record(z.string(), mountSchema).optional(),
   s3: s3Schema.optional(),
@@ -98,6 +108,7 @@ const millSchema = z.strictObject({
       metadata: z.strictObject({ ttl: duration.optional(), memory: bytes.optional() }).optional(),
     })
     .optional(),
+  peers: peersSchema.optional(),
   limits: z
     .strictObject({
       bandwidth: bytes.optional(),
@@ -228,6 +239,18 @@ export interface EngineConfig {
   };
   /** 1: the engine's thread reads by itself. */
   readonly ioThreads: number;
+  readonly peers: PeersConfig | undefined;
+}
+/** How this node shares its cache with others. Addresses and URIs are checked by those who use them. */
+export interface PeersConfig {
+  readonly listen: string;
+  readonly advertise: string | undefined;
+  readonly secret: string | undefined;
+  /** PEM. */
+  readonly tls: { readonly key: string; readonly cert: string; readonly ca: string; readonly servername: string | undefined } | undefined;
+  readonly discover: string | readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly weight: number;
 }
 export interface MillConfig {
   readonly engine: EngineConfig;
@@ -262,8 +285,15 @@ export function millConfig(options: MillraceOptions): MillConfig {
         maxRecordBytes: parseBytes(checked.limits?.maxRecordBytes ?? DEFAULTS.maxRecordBytes, "limits.maxRecordBytes"),
       },
       ioThreads: ioThreads(checked.engine),
+      peers: checked.peers && peersConfig(checked.peers),
     },
   };
+}
+
+function peersConfig({ listen, advertise, secret, tls, discover, labels = {}, weight = 1 }: z.infer<typeof peersSchema>): PeersConfig {
+  const set = Object.entries(labels).filter((label): label is [string, string] => label[1] !== undefined);
+  const text = tls && { key: String(tls.key), cert: String(tls.cert), ca: String(tls.ca), servername: tls.servername };
+  return { listen, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight };
 }
 
 /** A thread deciphers 0.4 to 1 GB/s; the engine, the loop and its decoders want CPUs too, and 8 threads fill 25 Gbit/s. */

@@ -4,9 +4,17 @@ import type { MetadataStats } from "../cache/metadata-cache.js";
 import type { Figures } from "../diagnostics.js";
 import type { StoreCounters } from "../storage/count.js";
 import type { OriginLimits } from "./origins.js";
+import type { PeerNodeStats } from "./peer-node.js";
 
-export function figures(origin: StoreCounters, limits: OriginLimits, cache: CacheStats, metadata: MetadataStats): Figures {
+export function figures(
+  origin: StoreCounters,
+  limits: OriginLimits,
+  cache: CacheStats,
+  metadata: MetadataStats,
+  peers: PeerNodeStats | undefined,
+): Figures {
   return {
+    ...(peers && { peers: peerFigures(peers) }),
     origin: {
       requests: origin.reads,
       bytes: origin.bytes,
@@ -67,5 +75,31 @@ export function figures(origin: StoreCounters, limits: OriginLimits, cache: Cach
       entries: metadata.entries,
       bytes: metadata.bytes,
     },
+  };
+}
+
+function peerFigures({ members, strangers, counters, peers, served }: PeerNodeStats): Figures[string] {
+  const { fallbacks } = counters;
+  return {
+    members: members.length,
+    strangers: strangers.length,
+    broken: peers.filter(({ state }) => state !== "closed").length,
+    requests: counters.requests,
+    answered: counters.answered,
+    blocks: counters.blocks,
+    bytes: counters.bytes,
+    corruptBlocks: counters.corruptBlocks,
+    fallbacksUnreachable: fallbacks.unreachable,
+    fallbacksSlow: fallbacks.slow,
+    fallbacksBusy: fallbacks.busy,
+    fallbacksCorrupt: fallbacks.corrupt,
+    fallbacksRefused: fallbacks.refused,
+    fallbacksFailed: fallbacks.failed,
+    fallbacksOptions: fallbacks.options,
+    fallbacksOpen: fallbacks.open,
+    served: served?.answered ?? 0,
+    servedBytes: served?.bytes ?? 0,
+    servedOriginBytes: served?.originBytes ?? 0,
+    refused: Object.values(served?.refused ?? {}).reduce((sum, count) => sum + count, 0),
   };
 }

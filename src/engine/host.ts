@@ -4,6 +4,8 @@
  */
 import type { MessagePort } from "node:worker_threads";
 import type { S3Credentials } from "../api.js";
+import { objectVersion } from "../blocks/object-version.js";
+import type { Slab } from "../blocks/slab.js";
 import { MetadataCache } from "../cache/metadata-cache.js";
 import { BlockCache } from "../cache/tier-chain.js";
 import { StatsBoard } from "../diagnostics.js";
@@ -22,6 +24,7 @@ import { IoPool } from "./io-pool.js";
 import { EngineLoader } from "./loaders.js";
 import { Mounts, publicInfo } from "./mounts.js";
 import { Origins, preloadStores } from "./origins.js";
+import { PeerNode } from "./peer-node.js";
 import { type LostItem, loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
 import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
 import { Sources } from "./sources.js";
@@ -46,6 +49,7 @@ export class EngineHost {
   readonly #origins: Origins;
   readonly #mounts: Mounts;
   readonly #cache: BlockCache;
+  readonly #peers: PeerNode | undefined;
   readonly #metadata: MetadataCache;
   readonly #sources: Sources;
   readonly #files: Files;
@@ -64,14 +68,30 @@ export class EngineHost {
     const { cache } = start.config;
     let host: EngineHost | undefined;
     const log = (level: string, fields: object, message: string) => host?.log(level, fields, message);
-    const opening = BlockCache.open({ memoryBytes: cache.memoryBytes, disk: [...cache.disk], blockSize: cache.blockSize, log });
+    const { blockSize, memoryBytes, disk } = cache;
+    const context = { blockSize, originCostMs: () => host?.spanMs, log };
+    const peers = start.config.peers && (await PeerNode.open(start.config.peers, disk[0]?.path, context));
+    const sources = peers && ((slab: Slab) => [peers.source(slab)]);
+    const opening = BlockCache.open({ memoryBytes, disk: [...disk], blockSize, log, sources });
     const [blocks] = await Promise.all([opening, preloadStores(start.config)]);
-    host = new EngineHost(port, start, blocks, ownThread);
-    return host;
+    host = new EngineHost(port, start, blocks, peers, ownThread);
+    try {
+      await host.#join();
+      return host;
+    } catch (error) {
+      await host.#close();
+      throw error;
+    }
   }
 
-  private constructor(port: MessagePort, { config, stats }: HostStart, cache: BlockCache, ownThread: boolean) {
+  /** What a span costs the origin, as measured so far, milliseconds. */
+  get spanMs(): number | undefined {
+    return this.#origins.spanMs;
+  }
+
+  private constructor(port: MessagePort, { config, stats }: HostStart, cache: BlockCache, peers: PeerNode | undefined, ownThread: boolean) {
     this.#config = config;
+    this.#peers = peers;
     this.#budget = new ReadAheadBudget({ limitBytes: memoryLimit(), usedBytes: () => process.memoryUsage.rss() });
     this.#board = new StatsBoard(stats);
     this.#cache = cache;
@@ -175,9 +195,10 @@ export class EngineHost {
     return new Transfer(batch, batchBuffers(batch));
   }
 
-  async #openLoader(request: OpenLoader, context: CallContext): Promise<void> {
-    const signal = combinedSignal(context.signal, this.#closing.signal);
-    const opening = EngineLoader.open(request, this.#dataset(request.datasetId), { cache: this.#cache, budget: this.#budget }, signal);
+  async #openLoader(request: OpenLoader, { signal: asked }: CallContext): Promise<void> {
+    const signal = combinedSignal(asked, this.#closing.signal);
+    const context = { cache: this.#cache, shared: this.#peers !== undefined, budget: this.#budget };
+    const opening = EngineLoader.open(request, this.#dataset(request.datasetId), context, signal);
     this.#loaders.set(request.loaderId, opening);
     try {
       await opening;
@@ -237,19 +258,30 @@ export class EngineHost {
     return loader;
   }
 
+  /** Serves this node's blocks to its peers, and finds them. */
+  async #join(): Promise<void> {
+    await this.#peers?.join(this.#cache, async ({ uri, size, etag }) => {
+      const place = await this.#mounts.covering(uri);
+      return place && objectVersion(place.store, { path: place.path, size, etag, lastModified: undefined }, place.rules);
+    });
+  }
+
   #refresh(): void {
-    this.#board.write(figures(this.#origins.counters, this.#origins.limits, this.#cache.stats(), this.#metadata.stats()));
+    const { counters, limits } = this.#origins;
+    this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#peers?.stats()));
   }
 
   /** Ends runs and workers, then I/O, then the caches, and at last the connection. */
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
+    await this.#peers?.leave();
     this.#origins.close();
     await this.#writes.close();
     await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));
     await this.#files.close();
     await this.#cache.close();
+    await this.#peers?.close();
     await this.#mounts.close();
     await this.#io?.close();
     this.#refresh();

@@ -24,6 +24,8 @@ interface Tally {
 /** What all loaders of an engine share. */
 export interface LoaderContext {
   readonly cache: BlockCache;
+  /** What one rank leaves, others read from this cache: together they read all of it. */
+  readonly shared: boolean;
   /** Of the depths that nobody chose. */
   readonly budget: ReadAheadBudget;
 }
@@ -41,7 +43,7 @@ export class EngineLoader {
   static async open(
     request: OpenLoader,
     dataset: EngineDataset,
-    { cache, budget }: LoaderContext,
+    { cache, budget, shared }: LoaderContext,
     signal: AbortSignal,
   ): Promise<EngineLoader> {
     const { worldSize, stepsPerEpoch } = request.config;
@@ -53,7 +55,7 @@ export class EngineLoader {
       rows,
       cache,
       object: dataset.object,
-      wide: worldSize === 1 && stepsPerEpoch === undefined && rows.count === dataset.manifest.sampleCount,
+      wide: (worldSize === 1 || shared) && stepsPerEpoch === undefined && rows.count === dataset.manifest.sampleCount,
       served: (tier, bytes, requests) => {
         tally.bytes[tier] += bytes;
         if (tier === "origin") tally.originRequests += requests;

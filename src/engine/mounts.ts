@@ -25,6 +25,8 @@ export class Mounts {
   readonly #s3: WireS3 | undefined;
   readonly #openStore: OpenStore;
   readonly #stores = new Map<string, Promise<OriginStore>>();
+  /** Of URIs that needed no mount. */
+  readonly #bareRoots = new Set<string>();
   readonly #rules = new Map<string, HoldRules>();
 
   constructor(config: EngineConfig, openStore: OpenStore) {
@@ -50,6 +52,25 @@ export class Mounts {
     return this.#place(mount.uri + path.slice(mount.prefix.length), mount);
   }
 
+  /**
+   * The place of an object that a peer names, by its store's URI and its path: within a mount of this mill, or a root that was opened here
+   * without one. Undefined where it is of neither, and for a file's path that leads elsewhere by its dots.
+   */
+  async covering(uri: string): Promise<Place | undefined> {
+    if (uri.startsWith("file:") && parseUri(uri).path !== uri.slice("file:///".length)) return undefined;
+    const mounts = this.#mounts.map((mount) => ({ ...parseUri(mount.uri), mount }));
+    for (const { root, path, mount } of [
+      ...mounts,
+      ...Array.from(this.#bareRoots, (bare) => ({ root: bare, path: "", mount: undefined })),
+    ]) {
+      const store = await this.#store(root, mount?.s3 ?? this.#s3, mount).catch(() => undefined);
+      const below = path === "" ? "" : `${path.replace(/\/$/, "")}/`;
+      if (store !== undefined && `${uri}/`.startsWith(`${store.uri}/${below}`))
+        return this.#placeIn(store, root, uri.slice(store.uri.length + 1), mount);
+    }
+    return undefined;
+  }
+
   async close(): Promise<void> {
     const stores = await Promise.allSettled(this.#stores.values());
     await Promise.all(stores.map((result) => (result.status === "fulfilled" ? result.value.close?.() : undefined)));
@@ -57,8 +78,12 @@ export class Mounts {
 
   async #place(uri: string, mount: MountConfig | undefined): Promise<Place> {
     const { root, path } = parseUri(uri);
+    if (mount === undefined) this.#bareRoots.add(root);
     const s3 = mount?.s3 ?? this.#s3;
-    const store = await this.#store(root, s3, mount);
+    return this.#placeIn(await this.#store(root, s3, mount), root, path, mount);
+  }
+
+  #placeIn(store: OriginStore, root: string, path: string, mount: MountConfig | undefined): Place {
     const below = mount === undefined ? undefined : parseUri(mount.uri).path;
     return {
       store,

@@ -124,6 +124,15 @@ export class Origins {
     return { ...this.#limiter.stats(), concurrency: Math.min(this.#config.limits.concurrency, places), slowDowns };
   }
 
+  /** What a span costs the origin that is slowest of those in use, milliseconds; undefined before anything was measured. */
+  get spanMs(): number | undefined {
+    const costs = this.#paces.flatMap((pace) => {
+      const { latencyMs, spanBytes, connectionBytesPerSecond } = pace.stats();
+      return latencyMs === undefined ? [] : latencyMs + (connectionBytesPerSecond ? (spanBytes / connectionBytesPerSecond) * 1000 : 0);
+    });
+    return costs.length === 0 ? undefined : Math.max(...costs);
+  }
+
   #s3(s3: WireS3 | undefined): S3Options | undefined {
     if (s3 === undefined) return undefined;
     const { credentials, ...rest } = s3;

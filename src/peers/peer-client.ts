@@ -77,6 +77,11 @@ export class PeerClient implements SlotSource {
     return this.#caller.identify({ url, skewMs: 0 }, this.#silenceMs(), signal);
   }
 
+  /** Since when the peer is left alone because it cannot be reached, by the clock; undefined while it can. */
+  unreachableSince(id: string): number | undefined {
+    return this.#links.get(id)?.unreachableSince;
+  }
+
   /** Forgets what is known of all other peers. */
   retain(members: readonly Member[]): void {
     const ids = new Set(members.map(({ id }) => id));

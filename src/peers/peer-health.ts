@@ -32,6 +32,7 @@ export class PeerHealth {
   #opened = 0;
   #probeAt = 0;
   #reason: FallbackReason | undefined;
+  #brokenSince: number | undefined;
 
   constructor(clock: Clock, random: () => number) {
     this.#clock = clock;
@@ -45,6 +46,11 @@ export class PeerHealth {
   /** Why the circuit is not closed, or was not at last. */
   get reason(): FallbackReason | undefined {
     return this.#reason;
+  }
+
+  /** When the circuit ceased to be closed, by the clock; undefined while it is. */
+  get brokenSince(): number | undefined {
+    return this.#brokenSince;
   }
 
   /** True once each time that a probe is due: whoever is told so makes it, and says how it went. */
@@ -64,6 +70,7 @@ export class PeerHealth {
     this.#state = "closed";
     this.#failures = 0;
     this.#opened = 0;
+    this.#brokenSince = undefined;
   }
 
   /** A request or a probe failed. */
@@ -82,6 +89,7 @@ export class PeerHealth {
   #open(reason: FallbackReason): void {
     this.#state = "open";
     this.#reason = reason;
+    this.#brokenSince ??= this.#clock.now();
     this.#opened++;
     // Half of it is certain, or a probe might come at once.
     const grown = PROBE_AFTER_MS.base * 2 ** Math.min(this.#opened - 1, 20);

@@ -75,6 +75,12 @@ export class PeerLink {
     });
   }
 
+  /** Since when it is left alone because nothing comes of it; undefined where it answers, be it wrongly. */
+  get unreachableSince(): number | undefined {
+    const { reason, brokenSince } = this.#health;
+    return reason === "unreachable" || reason === "slow" ? brokenSince : undefined;
+  }
+
   stats(): PeerState {
     const { state, reason } = this.#health;
     const { id, url } = this.member;
