@@ -89,11 +89,17 @@ describe("while read-ahead is in flight", () => {
     const { origin, mill, dataset } = await gated();
     origin.hold();
     const loader = dataset.loader({ batchSize: 2 });
-    // What is ahead is the second epoch: the first is one piece, which the loop waits for.
-    const [first] = loader.epochs(2);
-    const next = first![Symbol.asyncIterator]().next();
+    const [first, second] = loader.epochs(2);
+    const batches = first![Symbol.asyncIterator]();
+    const began = batches.next();
+    // The first epoch is one piece, which the loop waits for; what is ahead is the second.
+    await until(() => origin.waiting === FILES);
+    origin.letThrough(FILES);
+    await began;
+    await until(() => origin.waiting > 0 && budget!.takenBytes > 0);
+    for (let more = await batches.next(); more.done !== true; ) more = await batches.next();
+    const next = second![Symbol.asyncIterator]().next();
     next.catch(() => {});
-    await until(() => (budget?.takenBytes ?? 0) > 0);
     expect(members.size).toBe(1);
     const [ended] = await Promise.allSettled([next, (what === "loader" ? loader : mill).close()]);
     expect(ended).toMatchObject({ status: "rejected", reason: { code: "MILLRACE_CLOSED" } });
