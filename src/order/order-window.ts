@@ -41,6 +41,10 @@ export class ChunkWindow implements OrderWindow {
   readonly #shuffle: Permutation | undefined;
   /** Place in the window of each piece's first sample, before shuffling. */
   readonly #begins: Float64Array;
+  /** Of the sample last asked for: callers want its number and its piece, and the permutation is dear. */
+  #i = -1;
+  #place = 0;
+  #piece = 0;
 
   constructor(place: WindowPlace, pieces: readonly Piece[], size: number, shuffle: Permutation | undefined) {
     this.lane = place.lane;
@@ -54,17 +58,20 @@ export class ChunkWindow implements OrderWindow {
   }
 
   sampleAt(i: number): number {
-    const place = this.#placeOf(i);
-    const piece = lastAtOrBelow(this.#begins, place);
-    return this.pieces[piece]!.first + place - this.#begins[piece]!;
+    this.#find(i);
+    return this.pieces[this.#piece]!.first + this.#place - this.#begins[this.#piece]!;
   }
 
   pieceAt(i: number): number {
-    return lastAtOrBelow(this.#begins, this.#placeOf(i));
+    this.#find(i);
+    return this.#piece;
   }
 
-  #placeOf(i: number): number {
-    return this.#shuffle === undefined ? i : this.#shuffle.at(i);
+  #find(i: number): void {
+    if (i === this.#i) return;
+    this.#i = i;
+    this.#place = this.#shuffle === undefined ? i : this.#shuffle.at(i);
+    this.#piece = lastAtOrBelow(this.#begins, this.#place);
   }
 }
 
