@@ -117,6 +117,8 @@ export interface Decoder<I, F, A = undefined> {
   readonly url: string;
   readonly output: F;
   readonly run: (sample: I, context: SampleContext<A>) => unknown;
+  /** A sample's memory may be freed as soon as it is decoded. */
+  readonly keepsNothing: boolean;
 }
 
 // ── batches, epochs, loader, dataset ────────────────────────────────────────

@@ -55,7 +55,7 @@ export class Slot {
   }
 
   release(): void {
-    if (--this.#holders > 0) return;
+    if (--this.#holders !== 0) return;
     this.#free(this);
     for (const freed of this.#watchers) freed();
   }

@@ -51,7 +51,8 @@ export class DiskTier {
   private constructor(directories: readonly DiskDirectory[], counters: DiskCounters) {
     this.directories = directories;
     this.#counters = counters;
-    this.#scans = Promise.all(directories.map((directory) => scanDirectory(directory, this.#stop.signal)));
+    // Where a scan fails, reads go on to look for files.
+    this.#scans = Promise.all(directories.map((directory) => scanDirectory(directory, this.#stop.signal).catch(() => {})));
   }
 
   /** Throws MILLRACE_CONFIG, naming `cache.disk[i].path`, where a directory cannot be written. */

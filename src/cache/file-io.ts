@@ -15,7 +15,7 @@ export async function readFileInto(path: string, targets: readonly Uint8Array[])
     // Every read is awaited, also when its caller has lost interest: a slot is given back only when its I/O has ended.
     return await transfer(targets, async (left, at) => (await readFile(file, left, at)).bytesRead);
   } finally {
-    // After reading it waits for nothing; handed to another thread it takes ten times as long, and the reader waits for that.
+    // After reading it waits for nothing on a local file system; handed to another thread it takes ten times as long, and the reader waits for that.
     closeSync(file);
   }
 }

@@ -19,7 +19,7 @@ import { type ColumnBuilder, columnBuffers, type WireColumn } from "./wire-colum
 
 /** A decoder and what it is run with. */
 export interface DecodeSpec {
-  readonly decoder: Pick<Decoder<never, Fields, never>, "output" | "run">;
+  readonly decoder: Pick<Decoder<never, Fields, never>, "output" | "run"> & Partial<Pick<Decoder<never, Fields, never>, "keepsNothing">>;
   readonly args: unknown;
   readonly seed: number;
   /** Longest time one sample may take, milliseconds. Holds for promises; the pool of workers holds the others to it. */
@@ -94,7 +94,7 @@ export class Assembler {
   readonly #input: readonly FieldPlan[];
   readonly #output: readonly FieldPlan[];
   readonly #wanted: ReadonlySet<string>;
-  /** Memory of a sample is freed once it is decoded: only JSON of the decoder's is kept as it is, and may hold some. */
+  /** Memory of a sample is freed once it is decoded, where the decoder keeps nothing of it; JSON of its own is kept as it is, and may hold some. */
   readonly #freeing: boolean;
   /** Of each column of bytes, its bytes by those of the records, as the last batch had them: how much memory the next one will take. */
   readonly #shares: (number | undefined)[] = [];
@@ -106,7 +106,7 @@ export class Assembler {
     this.#input = fieldPlans(spec.fields);
     this.#output = spec.decode === undefined ? this.#input : fieldPlans(spec.decode.decoder.output, "decode: output");
     this.#wanted = new Set(Object.keys(spec.fields));
-    this.#freeing = this.#output.every(({ kind }) => kind !== "json");
+    this.#freeing = spec.decode?.decoder.keepsNothing === true && this.#output.every(({ kind }) => kind !== "json");
   }
 
   /**

@@ -24,7 +24,7 @@ export class HeldBlocks implements Held {
     const block = this.#span.leases[Math.floor(begin / this.#blockSize) - this.#firstBlock];
     if (block !== undefined && end <= block.begin + block.bytes.length)
       batch.place(row, sample, block.bytes, begin - block.begin, end - block.begin);
-    // It lies across blocks: joined in a copy.
+    // It lies across blocks.
     else batch.place(row, sample, this.#span.view(begin, end), 0, end - begin);
   }
 

@@ -221,11 +221,12 @@ export class Run {
     // Batches that decode workers will need next would take the first one's bandwidth.
     if (this.#opening !== undefined) await this.#opening;
     const waits = new Map<Piece, Promise<void> | undefined>();
-    for (const [row, piece] of pieces.entries())
+    for (let row = 0; row < pieces.length; row++) {
+      const piece = pieces[row]!;
       if (!piece.inUse && !waits.has(piece)) waits.set(piece, this.#scheduler.need(piece, row < planned));
+    }
     this.#opening ??= mostOf([...waits.values()]);
-    void this.#opening.then(() => this.#scheduler.pump());
-    await Promise.all(waits.values());
+    await Promise.all([...waits.values(), this.#opening.then(() => this.#scheduler.pump())]);
     for (const piece of waits.keys()) piece.taken();
   }
 }

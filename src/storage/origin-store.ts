@@ -12,7 +12,7 @@ export interface PaceStats {
   readonly connectionBytesPerSecond: number | undefined;
   /** Bytes a second of all requests together, in the last round that used every place; undefined before the first. */
   readonly bytesPerSecond: number | undefined;
-  /** What one request should read at most: 8 to 32 MiB, a power of two. */
+  /** What one request should read at most: 16 or 32 MiB. */
   readonly spanBytes: number;
   /** Answers that asked for fewer requests. */
   readonly slowDowns: number;

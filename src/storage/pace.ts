@@ -14,7 +14,7 @@ const MIB = 2 ** 20;
 /** Before anything is measured. */
 const FIRST_SPAN_BYTES = 16 * MIB;
 /** A GB in 119 requests. */
-const LEAST_SPAN_BYTES = 8 * MIB;
+const LEAST_SPAN_BYTES = 16 * MIB;
 /** What 30 ms to the first byte and 90 MB/s a connection ask for; of longer ones the first 64 MiB of read-ahead would be a single request. */
 const MOST_SPAN_BYTES = 32 * MIB;
 /** The body's time in units of the first byte's: that one then costs a tenth of the span's time. */

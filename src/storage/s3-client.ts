@@ -166,7 +166,8 @@ async function locate(sdk: Sdk, config: S3ClientConfig, bucket: string): Promise
 
 /** From the options, the environment or the profile. */
 async function configuredRegion(sdk: Sdk, config: S3ClientConfig): Promise<string | undefined> {
-  if (typeof config.region === "string") return config.region;
+  // The SDK takes "fips" out of a region's name.
+  if (typeof config.region === "string" && !config.region.includes("fips")) return config.region;
   const probe = new sdk.S3({ ...config, credentials: NO_CREDENTIALS });
   const region = await probe.config.region().catch(() => undefined);
   probe.destroy();

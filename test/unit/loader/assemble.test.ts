@@ -25,8 +25,13 @@ function spec(fields: Fields, options: Partial<AssembleSpec> = {}): AssembleSpec
   return { format, fields, classes: undefined, root: "memory://m", onError: "throw", decode: undefined, recycle: false, ...options };
 }
 type Run = (sample: never, context: SampleContext<never>) => unknown;
-function decoding(output: Fields, run: Run, options: { args?: unknown; timeoutMs?: number } = {}): Pick<AssembleSpec, "decode"> {
-  return { decode: { decoder: { output, run: run as never }, args: options.args, seed: 5, timeoutMs: options.timeoutMs ?? 10_000 } };
+function decoding(
+  output: Fields,
+  run: Run,
+  options: { args?: unknown; timeoutMs?: number; keepsNothing?: boolean } = {},
+): Pick<AssembleSpec, "decode"> {
+  const { args, timeoutMs = 10_000, keepsNothing = false } = options;
+  return { decode: { decoder: { output, run: run as never, keepsNothing }, args, seed: 5, timeoutMs } };
 }
 function input(records: readonly unknown[], options: Partial<BatchInput> = {}): BatchInput {
   const rows = records.map((record, row) => ({
@@ -237,13 +242,16 @@ describe("with a decoder", () => {
     };
     type Given = Record<"a" | "b" | "n", { readonly buffer: ArrayBuffer }>;
     /** Two samples, the first of LARGE bytes, the second a byte shorter. Returns what is left of the buffers that each had. */
-    async function left(output: Fields, run: (sample: Given, index: number) => unknown): Promise<number[][]> {
+    async function left(output: Fields, run: (sample: Given, index: number) => unknown, keepsNothing = true): Promise<number[][]> {
       const given: ArrayBuffer[][] = [];
       const recorded: Run = (sample: Given, { index }) => {
         given.push([sample.a.buffer, sample.b.buffer, sample.n.buffer]);
         return run(sample, index);
       };
-      const assembler = new Assembler({ ...spec(fields, { onError: "skip", ...decoding(output, recorded) }), format: raw });
+      const assembler = new Assembler({
+        ...spec(fields, { onError: "skip", ...decoding(output, recorded, { keepsNothing }) }),
+        format: raw,
+      });
       const made = await assembler.assemble(input(["x".repeat(LARGE), "y".repeat(LARGE - 1)]));
       for (const column of Object.values(made.columns))
         if (column.kind === "bytes") expect(Buffer.from(column.values).toString()).toMatch(/^x*y*$/);
@@ -255,6 +263,10 @@ describe("with a decoder", () => {
         [0, LARGE - 1, 0],
         [LARGE - 1, LARGE - 2, 0],
       ]);
+    });
+
+    test("is left alone where the decoder does not say that it keeps nothing", async () => {
+      expect((await left({ a: "bytes" }, ({ a }) => ({ a }), false)).map(([a]) => a)).toEqual([LARGE, LARGE - 1]);
     });
 
     test("is left alone where the decoder failed, which may be at work on it still", async () => {

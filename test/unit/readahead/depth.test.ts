@@ -39,14 +39,14 @@ test("a stall that an earlier depth caused changes nothing", () => {
   expect(rule.depthBytes).toBe(128 * MIB);
 });
 
-test("halves under memory pressure, down to 16 MiB, and grows again when the loop waits", () => {
+test("halves under memory pressure, down to 24 MiB, and grows again when the loop waits", () => {
   const rule = tuned(0, 0);
   rule.pressed("memory");
   expect([rule.depthBytes, rule.reason]).toEqual([32 * MIB, "halved once; made smaller since the process is near its memory limit"]);
   for (let i = 0; i < 5; i++) rule.pressed("budget");
-  expect([rule.depthBytes, rule.reason]).toEqual([16 * MIB, "halved 2 times; made smaller to share the read-ahead budget"]);
+  expect([rule.depthBytes, rule.reason]).toEqual([24 * MIB, "halved 2 times; made smaller to share the read-ahead budget"]);
   rule.stalled(3, rule.generation);
-  expect(rule.depthBytes).toBe(32 * MIB);
+  expect(rule.depthBytes).toBe(48 * MIB);
 });
 
 test("what the caller gives holds, and neither stalls nor pressure change it", () => {

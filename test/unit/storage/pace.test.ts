@@ -245,8 +245,8 @@ describe("the span", () => {
   it.each([
     [30, 90, 32],
     [15, 90, 16],
-    [30, 20, 8],
-    [1, 90, 8],
+    [30, 20, 16],
+    [1, 90, 16],
     [300, 90, 32],
   ])("of %i ms and %i MB/s is %i MiB", (firstByteMs, megabytes, expected) => {
     const origin = new SimulatedOrigin({ firstByteMs, connectionRate: megabytes * 1e3, objectBytes: 8 * MIB });
