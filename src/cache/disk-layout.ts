@@ -34,7 +34,7 @@ export function metaPath(hash: string): string {
   return join("meta", hash.slice(0, 2), hash);
 }
 
-export function hex2(n: number): string {
+function hex2(n: number): string {
   return n.toString(16).padStart(2, "0");
 }
 
