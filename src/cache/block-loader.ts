@@ -21,6 +21,8 @@ export interface SlotSource extends BlockSource {
   readonly groupBytes: number;
   /** True where the block that begins there is another node's to fetch and to hold: it is asked for here, and no copy is kept. Default: never. */
   elsewhere?(object: ObjectVersion, begin: number): boolean;
+  /** True where that other node is known not to answer, and this one is next in order: it keeps copies meanwhile. Default: never. */
+  standsIn?(object: ObjectVersion, begin: number): boolean;
   read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]>;
 }
 
@@ -83,7 +85,7 @@ export class BlockLoader {
       return flight;
     });
     // What a loop waits for now is not to wait for more.
-    if (demand.wide && priorityValue(demand.priority) > 0) started.push(...this.#neighbours(object, blocks, load, demand));
+    if (demand.wide && priorityValue(demand.priority) > 0) started.push(...this.#neighbours(object, blocks, load));
     started.sort((a, b) => a.block - b.block);
     this.#track(this.#run({ object, load, demand }, started));
   }
@@ -165,7 +167,7 @@ export class BlockLoader {
   }
 
   /** Flights, which nobody waits for yet, of the blocks around these that are neither held nor on their way. */
-  #neighbours(object: ObjectVersion, blocks: readonly number[], load: Load, { local = false }: LoadDemand): Flight[] {
+  #neighbours(object: ObjectVersion, blocks: readonly number[], load: Load): Flight[] {
     const { blockSize, flights, holdings } = this.#parts;
     if (object.rules.admission !== "pin" || blockSize >= WIDE_BYTES) return [];
     const width = WIDE_BYTES / blockSize;
@@ -173,9 +175,10 @@ export class BlockLoader {
     const to = Math.min(Math.ceil(object.size / blockSize), (Math.floor(blocks.at(-1)! / width) + 1) * width);
     const found: Flight[] = [];
     for (let block = from; block < to; block++) {
-      if (holdings.has(object.id, block) || flights.has(object.id, block)) continue;
+      // Another's are not kept here, and who stands in for it keeps what is needed until it is back.
+      if (holdings.has(object.id, block) || flights.has(object.id, block) || this.#elsewhere(object, block)) continue;
       const part = partOf(block, blockSize, object.size, 0, 0, true);
-      const flight = new Flight(block, part.begin, part.end, load, local || !this.#elsewhere(object, block));
+      const flight = new Flight(block, part.begin, part.end, load, true);
       flights.add(object.id, flight);
       found.push(flight);
     }
@@ -199,9 +202,15 @@ export class BlockLoader {
     return this.#parts.sources.some((source) => source.elsewhere?.(object, block * this.#parts.blockSize) === true);
   }
 
+  /** Others than the owner keep no copies, but for who stands in for it. */
+  #keeps(object: ObjectVersion, block: number): boolean {
+    const begin = block * this.#parts.blockSize;
+    return !this.#elsewhere(object, block) || this.#parts.sources.some((source) => source.standsIn?.(object, begin) === true);
+  }
+
   /** The re-check inside the flight: a block that came to be held meanwhile is not held a second time. */
   async #place(object: ObjectVersion, block: number, length: number): Promise<Placement | undefined> {
-    if (this.#elsewhere(object, block) || this.#parts.holdings.has(object.id, block)) return undefined;
+    if (!this.#keeps(object, block) || this.#parts.holdings.has(object.id, block)) return undefined;
     return this.#parts.admission.place(object, length);
   }
 

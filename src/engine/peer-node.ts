@@ -107,6 +107,7 @@ export class PeerNode {
       scheme: tls === undefined ? "http" : "https",
       identify: (url, signal) => client.identify(url, signal),
       unreachableSince: (id) => client.unreachableSince(id),
+      mistaken: (id) => client.mistaken(id),
       changed: (members) => this.#changed(members),
       log,
     });

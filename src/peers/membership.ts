@@ -1,7 +1,8 @@
 /**
  * From addresses that discovery finds to members that own: each is asked who it is, and belongs to the list while it answers with the id that
  * was announced and with our terms. One that cannot be reached leaves the list after a while, so that others own, and hold, what it owned; it is
- * asked again until it is back or discovery has dropped it.
+ * asked again until it is back or discovery has dropped it. Where another answers in its place, it leaves the list at once, and that one joins: a
+ * node that keeps no id has a new one after each restart.
  */
 import pLimit from "p-limit";
 import type { CacheLog } from "../cache/disk-tier.js";
@@ -27,6 +28,8 @@ export interface MembershipParts {
   readonly identify: (url: string, signal: AbortSignal) => Promise<PeerIdentity>;
   /** Since when the peer is left alone because it cannot be reached, by `clock`; undefined while it can. */
   readonly unreachableSince: (id: string) => number | undefined;
+  /** Whether who answers at the peer's address is no longer the member that was found there. */
+  readonly mistaken: (id: string) => boolean;
   /** Called with all members, this one included, after each change. */
   readonly changed: (members: readonly Member[]) => void;
   readonly log?: CacheLog | undefined;
@@ -112,7 +115,12 @@ export class Membership {
   }
 
   #drop(contact: Contact): void {
-    const since = contact.member && this.#parts.unreachableSince(contact.member.id);
+    if (contact.member === undefined) return;
+    if (this.#parts.mistaken(contact.member.id)) {
+      contact.member = undefined;
+      return;
+    }
+    const since = this.#parts.unreachableSince(contact.member.id);
     if (since === undefined || this.#clock.now() - since < LOST_AFTER_MS) return;
     contact.member = undefined;
     contact.reason = `it could not be reached for ${LOST_AFTER_MS / 1000} s`;

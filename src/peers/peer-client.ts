@@ -62,6 +62,12 @@ export class PeerClient implements SlotSource {
     return owner !== undefined && owner.id !== this.#options.self.id;
   }
 
+  standsIn(object: ObjectVersion, begin: number): boolean {
+    const ranked = this.#ranked(object, begin);
+    const own = ranked.findIndex(({ id }) => id === this.#options.self.id);
+    return own > 0 && ranked.slice(0, own).every(({ id }) => this.#links.get(id)?.leftAlone === true);
+  }
+
   /** All of the blocks, or none. Throws MILLRACE_ABORTED, MILLRACE_CLOSED, MILLRACE_NO_SPACE; whatever peers do is counted and passed over. */
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]> {
     for (const member of this.#ranked(object, demand.begin)) {
@@ -80,6 +86,11 @@ export class PeerClient implements SlotSource {
   /** Since when the peer is left alone because it cannot be reached, by the clock; undefined while it can. */
   unreachableSince(id: string): number | undefined {
     return this.#links.get(id)?.unreachableSince;
+  }
+
+  /** Whether who answers at the peer's address must be asked anew. */
+  mistaken(id: string): boolean {
+    return this.#links.get(id)?.mistaken === true;
   }
 
   /** Forgets what is known of all other peers. */

@@ -81,6 +81,17 @@ export class PeerLink {
     return reason === "unreachable" || reason === "slow" ? brokenSince : undefined;
   }
 
+  /** It is not asked, whatever for. */
+  get leftAlone(): boolean {
+    return this.#health.state !== "closed";
+  }
+
+  /** Whoever answers at its address is not, or not any more, the member that was found there: another, or one with other options or another secret. */
+  get mistaken(): boolean {
+    const { reason } = this.#health;
+    return this.leftAlone && (reason === "refused" || reason === "options");
+  }
+
   stats(): PeerState {
     const { state, reason } = this.#health;
     const { id, url } = this.member;

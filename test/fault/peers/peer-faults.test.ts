@@ -112,6 +112,19 @@ describe("a peer that answers wrongly", () => {
     expect(next.cache.stats()).toMatchObject({ peerBytes: 0, originBytes: 4 * BLOCK });
   });
 
+  it("is stood in for by the next in order, which keeps copies once it knows of it", async () => {
+    await broken("bad", (socket) => send(socket, blocksHead(), flipped));
+    const [next, a, b] = [await cluster.node("next"), await cluster.node("a"), await cluster.node("b")];
+    await read(next, "p");
+    expect(next.cache.stats().memoryHeldBytes).toBe(0);
+    await read(a);
+    expect(next.cache.stats().memoryHeldBytes).toBe(2 * BLOCK);
+    await read(b);
+    await read(next);
+    expect(cluster.store.bytes).toBe(4 * BLOCK);
+    expect([a, b].map(({ cache }) => cache.stats().memoryHeldBytes)).toEqual([0, 0]);
+  });
+
   it("at an address where nobody listens, is unreachable", async () => {
     const raw = await broken("bad", () => {});
     await raw.close();
