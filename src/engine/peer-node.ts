@@ -75,7 +75,9 @@ export class PeerNode {
   /** `directory`: where the node keeps its id; without one it is a new node at each start. Throws MILLRACE_CONFIG. */
   static async open(config: PeersConfig, directory: string | undefined, context: PeerNodeContext): Promise<PeerNode> {
     if (config.listen !== undefined) checkListen(config.listen, config.secret, config.tls);
-    return new PeerNode(config, directory === undefined ? randomUUID() : await storedId(directory), context);
+    // Who only asks may share a directory with a node that serves, and is not it: that node fetches what both need.
+    const id = directory === undefined || config.listen === undefined ? randomUUID() : await storedId(directory);
+    return new PeerNode(config, id, context);
   }
 
   private constructor(config: PeersConfig, id: string, context: PeerNodeContext) {
