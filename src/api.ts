@@ -352,8 +352,11 @@ export interface LimitOptions {
 }
 /** One cache from several nodes: what one of them holds, all can use (docs/peers.md). */
 export interface PeerOptions {
-  /** Where this node answers its peers: `host:port`, `[IPv6]:port` or `:port`. Beyond loopback it takes a `secret` or `tls`. */
-  listen: string;
+  /**
+   * Where this node answers its peers: `host:port`, `[IPv6]:port` or `:port`. Beyond loopback it takes a `secret` or `tls`. Without it this
+   * process asks and is not asked: it owns nothing, and nobody hears of it.
+   */
+  listen?: string | undefined;
   /** The host, or `host:port`, by which the others reach it. Default: where it listens; of all addresses, the first that is not loopback. */
   advertise?: string | undefined;
   /** The same on every peer: requests and answers are signed with it. */
@@ -457,8 +460,33 @@ export interface PrefetchJob {
 export interface PrefetchOptions extends Watch {
   /** Among prefetches, higher goes first. Default 0. Never before a loop's own reads. */
   priority?: number | undefined;
-  /** Whose cache is filled: this process's, the only choice. */
-  scope?: "process" | undefined;
+  /**
+   * Where nodes share a cache (`peers`): `"process"` (default) loads here what this node owns of it, `"cluster"` has every node load what it owns,
+   * with one progress and one report for all. Without peers both load all of it here.
+   */
+  scope?: "process" | "cluster" | undefined;
+}
+/** How much of a prefix's data one node holds, in memory and on disks. */
+export interface NodeShare {
+  /** The node's id; without `peers`, the host's name. */
+  readonly node: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly bytes: number;
+  /** Of all bytes below the prefix, 0 to 1. */
+  readonly share: number;
+}
+/** A node that shares the cache, or one that was found and does not. */
+export interface PeerInfo {
+  /** Undefined where it is not known who answers there. */
+  readonly id: string | undefined;
+  /** Undefined for a process that only asks. */
+  readonly url: string | undefined;
+  readonly weight: number | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** `"broken"`: a member that is left alone for a while, after failures. `"stranger"`: it was found, and is not asked. */
+  readonly state: "self" | "member" | "broken" | "stranger";
+  /** Why it is broken or a stranger; text for people. */
+  readonly reason: string | undefined;
 }
 /** An open mill. Paths are below a mount, or URIs. Once it is closed every call throws `MILLRACE_CLOSED`. */
 export interface Millrace extends AsyncDisposable {
@@ -488,6 +516,10 @@ export interface Millrace extends AsyncDisposable {
   evict(prefix: string): Promise<number>;
   /** Forgets what is known of the objects below the prefix, so that the next use asks the origin; resolves to the entries dropped. */
   invalidate(prefix: string): Promise<number>;
+  /** How much of the data below the prefix each node holds, most first; a node that does not answer is left out. Throws `MILLRACE_NOT_FOUND`. */
+  locate(prefix: string, options?: { signal?: AbortSignal | undefined }): Promise<readonly NodeShare[]>;
+  /** The nodes that share the cache, this one first, then those that were found and do not; none without `peers`. */
+  peers(): Promise<readonly PeerInfo[]>;
   /** The present figures, without asking the engine (docs/metrics.md). */
   stats(): MillStats;
   /** Ends what is under way, workers and sockets. Calling it again waits for the same end. */

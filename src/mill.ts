@@ -8,8 +8,10 @@ import type {
   Millrace,
   MillraceOptions,
   MillStats,
+  NodeShare,
   ObjectInfo,
   OpenFile,
+  PeerInfo,
   PrefetchJob,
   PrefetchOptions,
   S3Credentials,
@@ -141,6 +143,14 @@ class Mill implements Millrace {
 
   async invalidate(prefix: string): Promise<number> {
     return (await this.#call("invalidate", prefix)) as number;
+  }
+
+  async locate(prefix: string, options: { signal?: AbortSignal | undefined } = {}): Promise<readonly NodeShare[]> {
+    return (await this.#call("locate", prefix, options)) as readonly NodeShare[];
+  }
+
+  async peers(): Promise<readonly PeerInfo[]> {
+    return (await this.#call("peers", undefined)) as readonly PeerInfo[];
   }
 
   stats(): MillStats {

@@ -88,7 +88,7 @@ const diskSchema = z.strictObject({
 });
 const pem = z.union([z.string().min(1), z.instanceof(Buffer)], "expected a certificate or key in PEM");
 const peersSchema = z.strictObject({
-  listen: z.string().min(1),
+  listen: z.string().min(1).optional(),
   advertise: z.string().min(1).optional(),
   secret: z.string().min(1, "it is empty; set the same secret on every peer, or none").optional(),
   tls: z.strictObject({ key: pem, cert: pem, ca: pem, servername: z.string().min(1).optional() }).optional(),
@@ -243,7 +243,8 @@ export interface EngineConfig {
 }
 /** How this node shares its cache with others. Addresses and URIs are checked by those who use them. */
 export interface PeersConfig {
-  readonly listen: string;
+  /** Undefined: this process only asks. */
+  readonly listen: string | undefined;
   readonly advertise: string | undefined;
   readonly secret: string | undefined;
   /** PEM. */

@@ -22,10 +22,12 @@ import { figures } from "./figures.js";
 import { Files, type ReadRequest } from "./files.js";
 import { IoPool } from "./io-pool.js";
 import { EngineLoader } from "./loaders.js";
+import { Locator } from "./locate.js";
 import { Mounts, publicInfo } from "./mounts.js";
 import { Origins, preloadStores } from "./origins.js";
 import { PeerNode } from "./peer-node.js";
-import { type LostItem, loaderItems, type PrefetchItem, PrefetchRun, wholeObjects } from "./prefetch.js";
+import { PrefetchRun, type PrefetchTerms } from "./prefetch.js";
+import { type LostItem, loaderItems, type PrefetchItem, wholeObjects } from "./prefetch-items.js";
 import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
 import { Sources } from "./sources.js";
 import { Writes } from "./writes.js";
@@ -52,6 +54,7 @@ export class EngineHost {
   readonly #peers: PeerNode | undefined;
   readonly #metadata: MetadataCache;
   readonly #sources: Sources;
+  readonly #locator: Locator;
   readonly #files: Files;
   readonly #writes: Writes;
   readonly #datasets = new Map<number, EngineDataset>();
@@ -105,6 +108,8 @@ export class EngineHost {
     this.#mounts = new Mounts(config, (root, s3: WireS3 | undefined) => this.#origins.open(root, s3));
     this.#metadata = new MetadataCache({ ...config.cache.metadata, directories: cache.disk?.directories ?? [] });
     this.#sources = new Sources(this.#mounts, this.#metadata);
+    const log = (level: string, fields: object, message: string) => this.log(level, fields, message);
+    this.#locator = new Locator({ mounts: this.#mounts, sources: this.#sources, cache, peers, log });
     this.#files = new Files(this.#mounts, this.#metadata, cache, config.cache.disk[0]?.path);
     this.#writes = new Writes(this.#files);
     this.#timer = setInterval(() => this.#refresh(), STATS_EVERY_MS).unref();
@@ -131,6 +136,8 @@ export class EngineHost {
       dropCopy: (id: string) => this.#files.dropCopy(id),
       evict: (prefix: string, { signal }: CallContext) => this.#evict(prefix, signal),
       invalidate: (prefix: string) => this.#invalidate(prefix),
+      locate: (prefix: string, { signal }: CallContext) => this.#locator.locate(prefix, signal),
+      peers: () => this.#peers?.peers() ?? [],
       openDataset: (request: OpenDataset, context: CallContext) => this.#openDataset(request, context),
       readRows: (request: ReadRows, context: CallContext) => this.#readRows(request, context),
       openLoader: (request: OpenLoader, context: CallContext) => this.#openLoader(request, context),
@@ -216,7 +223,7 @@ export class EngineHost {
   }
 
   async #prefetch(request: PrefetchRequest, context: CallContext) {
-    const run = new PrefetchRun(this.#cache, request);
+    const run = new PrefetchRun(this.#cache, this.#peers, request);
     this.#prefetches.set(request.id, run);
     try {
       const lost: LostItem[] = [];
@@ -260,9 +267,12 @@ export class EngineHost {
 
   /** Serves this node's blocks to its peers, and finds them. */
   async #join(): Promise<void> {
-    await this.#peers?.join(this.#cache, async ({ uri, size, etag }) => {
-      const place = await this.#mounts.covering(uri);
-      return place && objectVersion(place.store, { path: place.path, size, etag, lastModified: undefined }, place.rules);
+    await this.#peers?.join(this.#cache, {
+      resolve: async ({ uri, size, etag }) => {
+        const place = await this.#mounts.covering(uri);
+        return place && objectVersion(place.store, { path: place.path, size, etag, lastModified: undefined }, place.rules);
+      },
+      heldBelow: (uri) => this.#locator.heldBelow(uri),
     });
   }
 
@@ -288,10 +298,7 @@ export class EngineHost {
   }
 }
 
-export interface PrefetchRequest {
+export interface PrefetchRequest extends PrefetchTerms {
   readonly id: number;
   readonly source: string | readonly string[] | PrefetchSteps;
-  readonly priority: number;
-  /** The job begins paused. */
-  readonly paused: boolean;
 }

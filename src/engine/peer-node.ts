@@ -3,28 +3,34 @@ import { randomUUID } from "node:crypto";
 import { readFile, writeFile } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import pLimit from "p-limit";
+import type { PeerInfo } from "../api.js";
+import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab } from "../blocks/slab.js";
 import type { SlotSource } from "../cache/block-loader.js";
 import type { CacheLog } from "../cache/disk-tier.js";
 import type { BlockCache } from "../cache/tier-chain.js";
-import { MillraceError } from "../errors.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
 import type { PeersConfig } from "../options.js";
 import { formatAddress, parseAddress } from "../peers/discovery/address.js";
 import { parseDiscover } from "../peers/discovery/discover-spec.js";
 import { type Discovery, openDiscovery } from "../peers/discovery/discovery.js";
-import { GROUP_BYTES } from "../peers/group.js";
+import { GROUP_BYTES, groupOf } from "../peers/group.js";
+import type { Held } from "../peers/held-protocol.js";
 import { checkListen } from "../peers/listen.js";
 import type { Member } from "../peers/member.js";
 import { Membership, type Stranger } from "../peers/membership.js";
 import { PeerClient, type PeerClientStats } from "../peers/peer-client.js";
 import type { PeerServerCounters } from "../peers/peer-counters.js";
-import { type ObjectIdentity, type PeerIdentity, PROTOCOL_VERSION } from "../peers/peer-protocol.js";
-import { PeerServer } from "../peers/peer-server.js";
+import { type PeerIdentity, PROTOCOL_VERSION } from "../peers/peer-protocol.js";
+import { PeerServer, type PeerServerOptions } from "../peers/peer-server.js";
 import { HASHING, Owners } from "../peers/rendezvous.js";
 
 /** Discovery and the first handshakes may take so long before the mill opens without them: they go on beside it. */
 const JOIN_WITHIN_MS = 5_000;
+/** Peers asked at once for what they hold. */
+const ASKED_AT_ONCE = 32;
 /** Beside the cache directory's layout, which is removed with it. */
 const ID_FILE = "node-id";
 
@@ -42,6 +48,19 @@ export interface PeerNodeStats extends PeerClientStats {
   readonly served: PeerServerCounters | undefined;
 }
 
+/** How this node answers for what it has. */
+export type Serving = Pick<PeerServerOptions, "resolve" | "heldBelow">;
+
+/** What another node holds of what was asked about; `error` where it did not say. */
+export interface NodeHoldings {
+  readonly member: Member;
+  readonly bytes: number;
+  readonly error: Error | undefined;
+}
+
+/** Of a process that only asks: no other can have it. */
+const NOWHERE = "http://0.0.0.0:1";
+
 export class PeerNode {
   readonly #config: PeersConfig;
   readonly #context: PeerNodeContext;
@@ -55,15 +74,19 @@ export class PeerNode {
 
   /** `directory`: where the node keeps its id; without one it is a new node at each start. Throws MILLRACE_CONFIG. */
   static async open(config: PeersConfig, directory: string | undefined, context: PeerNodeContext): Promise<PeerNode> {
-    checkListen(config.listen, config.secret, config.tls);
-    return new PeerNode(config, directory === undefined ? randomUUID() : await storedId(directory), context);
+    if (config.listen !== undefined) checkListen(config.listen, config.secret, config.tls);
+    // Who only asks may share a directory with a node that serves, and is not it: that node fetches what both need.
+    const id = directory === undefined || config.listen === undefined ? randomUUID() : await storedId(directory);
+    return new PeerNode(config, id, context);
   }
 
   private constructor(config: PeersConfig, id: string, context: PeerNodeContext) {
     this.#config = config;
     this.#context = context;
     this.#specs = parseDiscover(config.discover);
-    const { weight, labels } = config;
+    const { labels } = config;
+    // Who does not answer cannot own.
+    const weight = config.listen === undefined ? 0 : config.weight;
     this.#identity = {
       id,
       weight,
@@ -92,14 +115,18 @@ export class PeerNode {
     return this.#client;
   }
 
-  /** Listens, then looks for the others. Throws MILLRACE_CONFIG where the address is taken or an engine of discovery can never work. */
-  async join(blocks: BlockCache, resolve: (object: ObjectIdentity) => Promise<ObjectVersion | undefined>): Promise<void> {
+  /**
+   * Listens, unless it only asks, then looks for the others. Throws MILLRACE_CONFIG where the address is taken or an engine of discovery can
+   * never work.
+   */
+  async join(blocks: BlockCache, serving: Serving): Promise<void> {
     const { listen, tls } = this.#config;
     const { log } = this.#context;
-    this.#server = await PeerServer.start({ listen, identity: this.#identity, blocks, resolve, auth: this.#auth, tls, log });
-    const self = { ...this.#identity, url: this.#url(this.#server.address) };
+    if (listen !== undefined)
+      this.#server = await PeerServer.start({ listen, identity: this.#identity, blocks, auth: this.#auth, tls, log, ...serving });
+    const self = { ...this.#identity, url: this.#server === undefined ? NOWHERE : this.#url(this.#server.address) };
     const logger = { debug: this.#line("debug"), info: this.#line("info"), warn: this.#line("warn") };
-    this.#discovery = openDiscovery(this.#specs, self, { log: logger });
+    this.#discovery = openDiscovery(this.#specs, self, { log: logger, announces: listen !== undefined });
     const client = this.#client!;
     this.#membership = new Membership({
       self,
@@ -112,6 +139,56 @@ export class PeerNode {
       log,
     });
     await withinMs(JOIN_WITHIN_MS, this.#firstLook(this.#discovery, this.#membership));
+  }
+
+  /** This node, as the others know it; undefined where it only asks. */
+  get self(): Member | undefined {
+    return this.#config.listen === undefined ? undefined : this.#owners.members.find(({ id }) => id === this.#identity.id);
+  }
+
+  /** Whose the bytes at `begin` of the object are to hold; undefined where this node holds them. */
+  ownerOf(object: ObjectVersion, begin: number): Member | undefined {
+    const owner = this.#owners.owner(object.id, groupOf(begin), object.size);
+    return owner?.id === this.#identity.id ? undefined : owner;
+  }
+
+  /** As PeerClient.hold. */
+  hold(member: Member, object: ObjectVersion, demand: Pick<Demand, "begin" | "end" | "priority" | "signal">): Promise<Held> {
+    return this.#client!.hold(member, object, demand);
+  }
+
+  /** What each of the others holds of what lies below a URI. */
+  heldElsewhere(uri: string, signal: AbortSignal): Promise<NodeHoldings[]> {
+    const others = this.#owners.members.filter(({ id, weight }) => id !== this.#identity.id && weight > 0);
+    const limit = pLimit(ASKED_AT_ONCE);
+    return Promise.all(
+      others.map((member) =>
+        limit(async () => {
+          try {
+            return { member, bytes: await this.#client!.heldBelow(member, uri, signal), error: undefined };
+          } catch (error) {
+            throwIfAborted(signal, "The question");
+            return { member, bytes: 0, error: error as Error };
+          }
+        }),
+      ),
+    );
+  }
+
+  /** Who shares the cache, this node first, and who was found and does not. */
+  peers(): PeerInfo[] {
+    const { peers } = this.#client!.stats();
+    const broken = new Map(peers.filter(({ state }) => state !== "closed").map((peer) => [peer.id, peer]));
+    const members = this.#owners.members.map(({ id, url, weight, labels }): PeerInfo => {
+      if (id === this.#identity.id) return { id, url: this.#server && url, weight, labels, state: "self", reason: undefined };
+      const state = broken.get(id);
+      const reason = state && (state.lastError ?? state.reason);
+      return { id, url, weight, labels, state: state === undefined ? "member" : "broken", reason };
+    });
+    const strangers = (this.#membership?.strangers() ?? []).map(
+      ({ id, url, reason }): PeerInfo => ({ id, url, weight: undefined, labels: {}, state: "stranger", reason }),
+    );
+    return [...members.sort((a, b) => Number(b.state === "self") - Number(a.state === "self")), ...strangers];
   }
 
   stats(): PeerNodeStats {

@@ -12,7 +12,9 @@ type Call = (method: string, args: unknown, options?: CallOptions) => Promise<un
 /** Starts the job. Throws MILLRACE_CONFIG for arguments that do not fit; `engine` is the mill's own, whose loaders it takes. */
 export function startPrefetch(id: number, source: Source, options: PrefetchOptions, engine: EngineClient, call: Call): PrefetchJob {
   const resolve = checkSource(source, engine);
-  const { priority = 0 } = options;
+  const { priority = 0, scope = "process" } = options;
+  if (scope !== "process" && scope !== "cluster")
+    throw new MillraceError("MILLRACE_CONFIG", `prefetch: scope: expected "process" or "cluster", got ${JSON.stringify(scope)}`);
   if (!Number.isFinite(priority)) throw new MillraceError("MILLRACE_CONFIG", `prefetch: priority: expected a number, got ${priority}`);
   const cancel = new AbortController();
   const signal = options.signal === undefined ? cancel.signal : combinedSignal(options.signal, cancel.signal);
@@ -25,7 +27,7 @@ export function startPrefetch(id: number, source: Source, options: PrefetchOptio
   let sent = false;
   const done = resolve().then((resolved) => {
     sent = true;
-    return call("prefetch", { id, source: resolved, priority, paused }, { signal, onProgress });
+    return call("prefetch", { id, source: resolved, priority, paused, scope }, { signal, onProgress });
   }) as Promise<PrefetchReport>;
   done.catch(() => {}); // A job that nobody waits for may be cancelled in peace.
   const steer = (pause: boolean) => {

@@ -1,24 +1,16 @@
 /** Prefetching: what a job is going to read, read before it starts. Below the priority of any loop, with a strict account at its end. */
 import pLimit from "p-limit";
 import type { PrefetchReport } from "../api.js";
-import { type ObjectVersion, objectVersion } from "../blocks/object-version.js";
+import type { ObjectVersion } from "../blocks/object-version.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
-import { EpochPieces } from "../loader/pieces.js";
-import type { RunSetup } from "../loader/run.js";
-import { EpochOrder } from "../order/epoch-order.js";
 import type { ByteRange } from "../readahead/plan.js";
 import { type Deferred, deferred } from "../util/deferred.js";
 import { ProgressMeter } from "../util/progress-meter.js";
+import type { PeerNode } from "./peer-node.js";
+import { type LostItem, merged, type PrefetchItem } from "./prefetch-items.js";
+import { type AwayPart, byOwner, OwnersLoad } from "./prefetch-owners.js";
 import type { CallContext } from "./rpc.js";
-import type { FoundObject } from "./sources.js";
-
-/** Bytes of one object, with the name the caller knows it by. */
-export interface PrefetchItem {
-  readonly path: string;
-  readonly object: ObjectVersion;
-  readonly ranges: readonly ByteRange[];
-}
 
 const PART_BYTES = 8 * 2 ** 20;
 /** Parts in flight of one job: 64 MiB of working memory at most. */
@@ -31,29 +23,41 @@ function prefetchPriority(priority: number): number {
   return Math.max(2, BASE_PRIORITY - priority);
 }
 
-/** A path that no object could be found for, and why. */
-export interface LostItem {
-  readonly path: string;
-  readonly error: unknown;
-}
-
 interface Tally {
+  /** What is loaded here of it. */
   readonly item: PrefetchItem;
+  /** What its owners load. */
+  readonly away: readonly AwayPart[];
   /** Held before the first byte was asked for. */
   alreadyCached: number | undefined;
   fromDisk: number;
   fetched: number;
   error: unknown;
+  awayCached: number;
+  awayFetched: number;
+  /** One owner's failure keeps no other from loading. */
+  awayError: unknown;
+}
+
+export interface PrefetchTerms {
+  readonly priority: number;
+  /** The job begins paused. */
+  readonly paused: boolean;
+  readonly scope: "process" | "cluster";
 }
 
 export class PrefetchRun {
   readonly #cache: BlockCache;
+  readonly #peers: PeerNode | undefined;
+  readonly #owners: OwnersLoad | undefined;
   readonly #priority: number;
   #gate: Deferred<void> | undefined;
 
-  constructor(cache: BlockCache, { priority, paused }: { readonly priority: number; readonly paused: boolean }) {
+  constructor(cache: BlockCache, peers: PeerNode | undefined, { priority, paused, scope }: PrefetchTerms) {
     this.#cache = cache;
+    this.#peers = peers;
     this.#priority = prefetchPriority(priority);
+    if (peers !== undefined && scope === "cluster") this.#owners = new OwnersLoad(peers, this.#priority);
     if (paused) this.pause();
   }
 
@@ -69,23 +73,43 @@ export class PrefetchRun {
   /** Rejects only with MILLRACE_ABORTED, or MILLRACE_CLOSED where the mill is closed meanwhile. */
   async run(items: readonly PrefetchItem[], lost: readonly LostItem[], context: CallContext): Promise<PrefetchReport> {
     const meter = new ProgressMeter((progress) => context.progress(progress));
+    const tallies = items.flatMap((item) => this.#tally(item));
     meter.expect(
-      items.length,
-      items.reduce((sum, { ranges }) => sum + lengthOf(ranges), 0),
+      tallies.length,
+      tallies.reduce((sum, tally) => sum + wantedBy(tally), 0),
     );
     const limit = pLimit(PARTS_AT_ONCE);
     const release = () => this.resume();
     context.signal.addEventListener("abort", release, { once: true });
-    const tallies = items.map((item): Tally => ({ item, alreadyCached: undefined, fromDisk: 0, fetched: 0, error: undefined }));
     await Promise.all(tallies.map((tally) => this.#object(tally, limit, meter, context.signal)));
     context.signal.removeEventListener("abort", release);
     throwIfAborted(context.signal, "The prefetch");
-    const closed = tallies.find(({ error }) => isMillraceError(error, "MILLRACE_CLOSED"));
-    if (closed !== undefined) throw closed.error;
+    const closed = tallies.flatMap(({ error, awayError }) => [error, awayError]).find((error) => isMillraceError(error, "MILLRACE_CLOSED"));
+    if (closed !== undefined) throw closed;
     // Only now, when nothing of this job can push out what it brought before.
-    for (const tally of tallies) tally.error ??= this.#lack(tally.item);
+    for (const tally of tallies) tally.error ??= tally.awayError ?? this.#lack(tally.item);
     meter.report();
     return report(tallies, lost);
+  }
+
+  /** None where the item is all other nodes' and they are not to load it. */
+  #tally(item: PrefetchItem): Tally[] {
+    const { own, away } = byOwner(item.object, item.ranges, this.#peers);
+    const asked = this.#owners === undefined ? [] : away;
+    if (own.length === 0 && asked.length === 0) return [];
+    return [
+      {
+        item: { ...item, ranges: merged(own) },
+        away: asked,
+        alreadyCached: undefined,
+        fromDisk: 0,
+        fetched: 0,
+        error: undefined,
+        awayCached: 0,
+        awayFetched: 0,
+        awayError: undefined,
+      },
+    ];
   }
 
   async #object(tally: Tally, limit: ReturnType<typeof pLimit>, meter: ProgressMeter, signal: AbortSignal): Promise<void> {
@@ -95,8 +119,27 @@ export class PrefetchRun {
         end: Math.min(end, at + PART_BYTES),
       })),
     );
-    await Promise.all(parts.map((part) => limit(() => this.#part(tally, part, meter, signal))));
+    const owners = this.#owners;
+    const here = parts.map((part) => limit(() => this.#part(tally, part, meter, signal)));
+    const away = tally.away.map((part) => owners?.inTurn(part, () => this.#away(tally, part, owners, meter, signal)));
+    await Promise.all([...here, ...away]);
     meter.did(1, 0);
+  }
+
+  async #away(tally: Tally, part: AwayPart, owners: OwnersLoad, meter: ProgressMeter, signal: AbortSignal): Promise<void> {
+    while (this.#gate !== undefined && !signal.aborted) await this.#gate.promise;
+    if (signal.aborted) return;
+    const { object } = tally.item;
+    const wanted = part.end - part.begin;
+    try {
+      const { before, bytes } = await owners.load(object, part, signal);
+      tally.awayCached += Math.min(before, wanted);
+      tally.awayFetched += Math.max(0, Math.min(bytes, wanted) - before);
+      if (bytes < wanted) tally.awayError ??= noRoom(object, wanted - bytes, wanted, `the cache of node ${part.owner.id}`);
+      meter.did(0, wanted);
+    } catch (error) {
+      tally.awayError ??= error;
+    }
   }
 
   async #part(tally: Tally, { begin, end }: ByteRange, meter: ProgressMeter, signal: AbortSignal): Promise<void> {
@@ -125,15 +168,25 @@ export class PrefetchRun {
     const held = this.#held(item);
     const wanted = lengthOf(ranges);
     if (held >= wanted) return undefined;
-    const message = `${wanted - held} of ${wanted} bytes did not fit the cache; raise cache.memory or cache.disk, or the mount's share`;
-    return new MillraceError("MILLRACE_NO_SPACE", message, { uri: object.uri });
+    return noRoom(object, wanted - held, wanted, "the cache");
   }
 }
 
+function noRoom({ uri }: ObjectVersion, lacking: number, wanted: number, where: string): MillraceError {
+  const message = `${lacking} of ${wanted} bytes did not fit ${where}; raise cache.memory or cache.disk there, or the mount's share`;
+  return new MillraceError("MILLRACE_NO_SPACE", message, { uri });
+}
+
 /** What was there before: known at the start, or read from a disk where another process had put it. The rest was fetched. */
-function account({ item, alreadyCached = 0, fromDisk, fetched, error }: Tally): { readonly bytes: number; readonly alreadyCached: number } {
-  const before = Math.max(alreadyCached, fromDisk);
-  return { alreadyCached: before, bytes: error === undefined ? lengthOf(item.ranges) - before : fetched };
+function account(tally: Tally): { readonly bytes: number; readonly alreadyCached: number } {
+  const { alreadyCached = 0, fromDisk, fetched, error, awayCached, awayFetched } = tally;
+  const before = Math.max(alreadyCached, fromDisk) + awayCached;
+  return { alreadyCached: before, bytes: error === undefined ? wantedBy(tally) - before : fetched + awayFetched };
+}
+
+/** Here and away. */
+function wantedBy({ item, away }: Tally): number {
+  return lengthOf(item.ranges) + lengthOf(away);
 }
 
 function report(tallies: readonly Tally[], lost: readonly LostItem[]): PrefetchReport {
@@ -152,47 +205,4 @@ function report(tallies: readonly Tally[], lost: readonly LostItem[]): PrefetchR
 
 function lengthOf(ranges: readonly ByteRange[]): number {
   return ranges.reduce((sum, { begin, end }) => sum + end - begin, 0);
-}
-
-/** The same bytes in ascending order, each once. */
-function merged(ranges: readonly ByteRange[]): ByteRange[] {
-  const result: { begin: number; end: number }[] = [];
-  for (const { begin, end } of [...ranges].sort((a, b) => a.begin - b.begin)) {
-    const last = result.at(-1);
-    if (last !== undefined && begin <= last.end) last.end = Math.max(last.end, end);
-    else result.push({ begin, end });
-  }
-  return result;
-}
-
-/** Whole objects, each once however often it is named. */
-export function wholeObjects(found: readonly FoundObject[]): PrefetchItem[] {
-  const once = new Map(found.map((object) => [`${object.place.store.uri}/${object.stored.path}`, object]));
-  return [...once.values()].map(({ place, stored }) => ({
-    path: place.publicPath(stored.path),
-    object: objectVersion(place.store, stored, place.rules),
-    ranges: [{ begin: 0, end: stored.size }],
-  }));
-}
-
-/** What a loader's first `steps` steps of an epoch read, as this rank reads it. */
-export function loaderItems(setup: RunSetup, epoch: number, steps: number | undefined): PrefetchItem[] {
-  const { source, order: spec, config } = setup;
-  const { batchSize, worldSize, rank } = config;
-  const end = steps === undefined ? spec.chunks.sampleCount : steps * batchSize * worldSize;
-  const pieces = new EpochPieces(new EpochOrder(spec, epoch), source, 0, (position) => position < end && position % worldSize === rank);
-  const byShard = new Map<number, ByteRange[]>();
-  for (let next = pieces.next(); next.done !== true; next = pieces.next())
-    for (const { shard, begin, end: to } of next.value.ranges()) {
-      // Of a compressed shard nothing less than the whole can be read.
-      const range = source.manifest.compressed(shard) ? { begin: 0, end: source.object(shard).size } : { begin, end: to };
-      const ranges = byShard.get(shard);
-      if (ranges === undefined) byShard.set(shard, [range]);
-      else ranges.push(range);
-    }
-  return [...byShard].map(([shard, ranges]) => ({
-    path: source.manifest.shard(shard).uri,
-    object: source.object(shard),
-    ranges: merged(ranges),
-  }));
 }

@@ -51,7 +51,11 @@ export class Sources {
 
   /** What lies below the prefix: the objects of that folder and its folders or, where there is none, the object of this name. */
   async *below(prefix: string, signal: AbortSignal | undefined): AsyncGenerator<FoundObject, void, undefined> {
-    const place = await this.#mounts.resolve(prefix);
+    yield* this.at(await this.#mounts.resolve(prefix), signal);
+  }
+
+  /** The same, of a place. */
+  async *at(place: Place, signal: AbortSignal | undefined): AsyncGenerator<FoundObject, void, undefined> {
     let empty = true;
     for await (const stored of this.#metadata.list(place.store, folderOf(place.path), { signal })) {
       empty = false;

@@ -4,12 +4,11 @@ import { crc32c } from "@node-rs/crc32";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { AcquireDemand, SpanLease } from "../cache/tier-chain.js";
 import type { AlarmClock } from "../util/alarm-clock.js";
+import { withBeats } from "./beats.js";
 import { answerParts, type Proof } from "./peer-answers.js";
 import type { PeerServerCounters } from "./peer-counters.js";
 import { type BlockRequest, formatChecksums, HEADER, PeerRefusal } from "./peer-protocol.js";
 
-/** While blocks are fetched, the asker hears of us that often, milliseconds: four times within its shortest patience. */
-const BEAT_MS = 100;
 /** An asker that has not taken its answer by then is too slow to wait for, milliseconds: 8 MiB at 140 KB/s. */
 const ANSWER_MS = 60_000;
 
@@ -17,6 +16,7 @@ const ANSWER_MS = 60_000;
 export interface ServedBlocks {
   readonly blockSize: number;
   acquire(object: ObjectVersion, begin: number, end: number, demand: AcquireDemand): Promise<SpanLease>;
+  cachedBytes(object: ObjectVersion, begin: number, end: number): number;
 }
 
 export interface ReplyContext {
@@ -50,7 +50,7 @@ export async function replyBlocks(
   if (response.destroyed) gone.abort();
   let cancel = (): void => {};
   try {
-    span = await acquire(response, request, object, gone.signal, context);
+    span = await withBeats(response, clock, () => acquire(request, object, gone.signal, context));
     if (gone.signal.aborted) counters.abandoned++;
     else {
       cancel = clock.after(ANSWER_MS, () => cutOff(response, counters));
@@ -60,8 +60,7 @@ export async function replyBlocks(
     }
     return undefined;
   } catch (error) {
-    if (!gone.signal.aborted)
-      return new PeerRefusal(502, "origin", `the blocks could not be had (${(error as { code?: string }).code ?? "failure"})`);
+    if (!gone.signal.aborted) return notHad(error);
     counters.abandoned++;
     return undefined;
   } finally {
@@ -70,29 +69,22 @@ export async function replyBlocks(
   }
 }
 
-async function acquire(
-  response: ServerResponse,
-  { begin, end, priority, wide }: BlockRequest,
+/** The blocks, from memory, disks or the origin: other peers are not asked. */
+export function acquire(
+  { begin, end, priority, wide }: Pick<BlockRequest, "begin" | "end" | "priority" | "wide">,
   object: ObjectVersion,
   signal: AbortSignal,
-  { blocks, clock, counters }: ReplyContext,
+  { blocks, counters }: Pick<ReplyContext, "blocks" | "counters">,
 ): Promise<SpanLease> {
   const served: AcquireDemand["served"] = (tier, bytes) => {
     if (tier === "origin") counters.originBytes += bytes;
   };
-  let cancel = (): void => {};
-  const beat = (): void => {
-    cancel = clock.after(BEAT_MS, () => {
-      response.writeProcessing();
-      beat();
-    });
-  };
-  beat();
-  try {
-    return await blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true });
-  } finally {
-    cancel();
-  }
+  return blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true });
+}
+
+/** Says no more than a code: messages may name what the asker has no business with. */
+export function notHad(error: unknown): PeerRefusal {
+  return new PeerRefusal(502, "origin", `the blocks could not be had (${(error as { code?: string }).code ?? "failure"})`);
 }
 
 /** Calls `taken` when the socket has taken all of it. */

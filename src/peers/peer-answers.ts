@@ -36,10 +36,23 @@ export function answerParts(peer: string, length: string | number, checksums: st
   return ["blocks", peer, String(length), checksums];
 }
 
+/** The parts of an answer that says what a peer holds. */
+export function heldParts(peer: string, body: string): string[] {
+  return ["held", peer, body];
+}
+
 /** An answer of a few KiB, whatever its status: all of it is in `refusal()`. */
 export class SmallAnswer extends RangeSink {
-  constructor(request: RangeCall) {
+  readonly #alive: () => void;
+
+  /** `alive` is called when the peer shows that it is at work. */
+  constructor(request: RangeCall, alive: () => void) {
     super(request, []);
+    this.#alive = alive;
+  }
+
+  override interim(): void {
+    this.#alive();
   }
 
   override head(status: number, headers: Refusal["headers"]): Verdict {

@@ -5,9 +5,10 @@ import { RangeClient } from "../storage/range-client.js";
 import type { RangeCall, RangeSink } from "../storage/range-sink.js";
 import type { AlarmClock } from "../util/alarm-clock.js";
 import { PeerAuth, type PeerAuthOptions } from "./auth.js";
+import { type Held, parseHeld } from "./held-protocol.js";
 import type { PeerTls } from "./listen.js";
 import { Patience } from "./patience.js";
-import { BlockAnswer, faultOf, isProven, PeerFault, type Proof, SmallAnswer } from "./peer-answers.js";
+import { BlockAnswer, faultOf, heldParts, isProven, PeerFault, type Proof, SmallAnswer } from "./peer-answers.js";
 import type { PeerClientCounters } from "./peer-counters.js";
 import { formatTerms, HEADER, PEER_PATH, type PeerIdentity, parseIdentity, signedParts } from "./peer-protocol.js";
 
@@ -81,26 +82,54 @@ export class PeerCaller {
 
   /** The handshake: who answers at an address. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
   async identify(callee: Callee, patienceMs: number, signal: AbortSignal | undefined): Promise<PeerIdentity> {
-    return this.#patiently(patienceMs, signal, async (patience) => {
-      let proven: Proof | undefined;
-      const answer = await this.#get(callee, { path: PEER_PATH, headers: {}, begin: 0, end: 0 }, patience.signal, (request, proof) => {
-        proven = proof;
-        return new SmallAnswer(request);
-      });
-      const said = answer.refusal()!;
-      if (said.status === 404) throw new PeerFault("options", "it speaks another version of the protocol, or is no peer");
-      if (said.status !== 200) throw faultOf(said);
-      const identity = parseIdentity(said.body);
-      if (identity === undefined) throw new PeerFault("refused", "no peer answers at its address");
-      if (!isProven(proven, said.headers, ["peer", said.body]))
-        throw new PeerFault("refused", "its answer shows no knowledge of the secret");
-      return identity;
-    });
+    const { said, proof } = await this.#said(callee, PEER_PATH, {}, patienceMs, signal);
+    if (said.status === 404) throw new PeerFault("options", "it speaks another version of the protocol, or is no peer");
+    if (said.status !== 200) throw faultOf(said);
+    const identity = parseIdentity(said.body);
+    if (identity === undefined) throw new PeerFault("refused", "no peer answers at its address");
+    if (!isProven(proof, said.headers, ["peer", said.body])) throw new PeerFault("refused", "its answer shows no knowledge of the secret");
+    return identity;
+  }
+
+  /** How many bytes the peer holds of what path and headers name. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
+  async held(
+    callee: Callee,
+    peer: string,
+    { path, headers }: Pick<BlockCall, "path" | "headers">,
+    patienceMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Held> {
+    const { said, proof } = await this.#said(callee, path, headers, patienceMs, signal);
+    if (said.status !== 200) throw faultOf(said);
+    const held = parseHeld(said.body);
+    if (held === undefined) throw new PeerFault("corrupt", "its answer is not of the protocol");
+    if (header(said.headers, HEADER.peer) !== encodeURIComponent(peer)) throw new PeerFault("refused", "another answers in its place");
+    if (!isProven(proof, said.headers, heldParts(peer, said.body)))
+      throw new PeerFault("refused", "its answer shows no knowledge of the secret");
+    return held;
   }
 
   /** Requests under way fail with MILLRACE_CLOSED. Resolves when every socket is closed. */
   close(): Promise<void> {
     return this.#client.close();
+  }
+
+  /** An answer of a few KiB, whatever its status, and what is to prove it. */
+  #said(
+    callee: Callee,
+    path: string,
+    headers: Readonly<Record<string, string>>,
+    patienceMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly said: Refusal; readonly proof: Proof | undefined }> {
+    return this.#patiently(patienceMs, signal, async (patience) => {
+      let proven: Proof | undefined;
+      const answer = await this.#get(callee, { path, headers, begin: 0, end: 0 }, patience.signal, (request, proof) => {
+        proven = proof;
+        return new SmallAnswer(request, () => patience.heard());
+      });
+      return { said: answer.refusal()!, proof: proven };
+    });
   }
 
   async #patiently<T>(ms: number, signal: AbortSignal | undefined, work: (patience: Patience) => Promise<T>): Promise<T> {

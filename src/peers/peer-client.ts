@@ -13,6 +13,7 @@ import { priorityValue } from "../storage/priority.js";
 import { type AlarmClock, systemAlarmClock } from "../util/alarm-clock.js";
 import type { PeerAuthOptions } from "./auth.js";
 import { GROUP_BYTES, groupOf } from "./group.js";
+import { HELD_PATH, type Held, holdPath } from "./held-protocol.js";
 import type { PeerTls } from "./listen.js";
 import type { Member } from "./member.js";
 import { PeerFault } from "./peer-answers.js";
@@ -76,6 +77,24 @@ export class PeerClient implements SlotSource {
       if (leases !== undefined) return leases;
     }
     return new Array<undefined>(count).fill(undefined);
+  }
+
+  /** Asks a member to fetch these bytes, of one group, where it does not hold them. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
+  hold(member: Member, object: ObjectVersion, demand: Pick<Demand, "begin" | "end" | "priority" | "signal">): Promise<Held> {
+    const { blockSize } = this.#options.self;
+    const { begin, end, signal } = demand;
+    const first = Math.floor(begin / blockSize);
+    const path = holdPath(object.id, first, Math.ceil(end / blockSize) - 1);
+    const range = `bytes=${begin - first * blockSize}-${end - first * blockSize - 1}`;
+    const link = this.#link(member);
+    const call = { path, headers: { ...aboutObject(object, demand.priority), range } };
+    return link.run(object, demand, () => this.#caller.held(link.callee, member.id, call, this.#silenceMs(), signal));
+  }
+
+  /** How much a member holds of what lies below a URI. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
+  async heldBelow(member: Member, uri: string, signal: AbortSignal | undefined): Promise<number> {
+    const call = { path: HELD_PATH, headers: { [HEADER.uri]: encodeURIComponent(uri) } };
+    return (await this.#caller.held(this.#link(member).callee, member.id, call, this.#silenceMs(), signal)).bytes;
   }
 
   /** Who answers at `url`. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
@@ -173,11 +192,14 @@ function blockCall(object: ObjectVersion, blockSize: number, firstBlock: number,
     begin,
     end,
     base: firstBlock * blockSize,
-    headers: {
-      ...objectHeaders({ uri: object.uri, size: object.size, etag: object.stored.etag }),
-      [HEADER.priority]: String(Math.max(0, Math.min(99, Math.floor(priorityValue(priority))))),
-      ...(wide && { [HEADER.wide]: "1" }),
-    },
+    headers: { ...aboutObject(object, priority), ...(wide && { [HEADER.wide]: "1" }) },
     targets: leases.map((lease) => lease.bytes),
+  };
+}
+
+function aboutObject(object: ObjectVersion, priority: Demand["priority"]): Record<string, string> {
+  return {
+    ...objectHeaders({ uri: object.uri, size: object.size, etag: object.stored.etag }),
+    [HEADER.priority]: String(Math.max(0, Math.min(99, Math.floor(priorityValue(priority))))),
   };
 }

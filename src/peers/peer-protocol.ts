@@ -4,6 +4,8 @@
  *   GET /v1/peer                          who this is, and how it cuts and hashes (JSON)
  *   GET /v1/blocks/{object id}/{block}    one block of an object version
  *   GET /v1/blocks/{object id}/{a}-{b}    blocks a to b, of one group, back to back
+ *   GET /v1/held/{object id}/{a}-{b}      as for blocks; their bytes stay: they are fetched and held where there is room (JSON: how many)
+ *   GET /v1/held                          how many bytes are held of what lies below a URI (JSON)
  *   GET /healthz, /readyz                 for those who run the process; no secret needed, nothing told
  *
  * A Range header counts from the first byte of what the path names. The asker says which object it means (URI, size, etag: their hash is the
@@ -35,7 +37,7 @@ export const HEADER = {
 /** What a request's signature covers, besides its method and path. */
 const SIGNED = ["range", HEADER.peer, HEADER.options, HEADER.uri, HEADER.size, HEADER.etag, HEADER.priority, HEADER.wide] as const;
 
-const BLOCKS_PATH = /^\/v1\/blocks\/([0-9a-f]{32})\/(\d{1,15})(?:-(\d{1,15}))?$/;
+const BLOCKS_PATH = /^\/v1\/(?:blocks|held)\/([0-9a-f]{32})\/(\d{1,15})(?:-(\d{1,15}))?$/;
 const RANGE = /^bytes=(\d{1,15})-(\d{1,15})$/;
 /** Priorities beyond are as good as it. */
 const MAX_PRIORITY = 99;
@@ -149,6 +151,11 @@ export function signedParts(path: string, headers: Headers): string[] {
 
 export function blocksPath(id: string, first: number, last: number): string {
   return `/v${PROTOCOL_VERSION}/blocks/${id}/${first === last ? first : `${first}-${last}`}`;
+}
+
+/** The URI that a request is about; undefined where it names none. */
+export function parseUriHeader(headers: Headers): string | undefined {
+  return parseText(headers[HEADER.uri]);
 }
 
 /** The headers that name an object. Throws URIError where its path or etag is no text (a lone surrogate). */

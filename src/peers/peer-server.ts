@@ -5,9 +5,12 @@ import type { ObjectVersion } from "../blocks/object-version.js";
 import type { CacheLog } from "../cache/disk-tier.js";
 import { MillraceError } from "../errors.js";
 import { type AlarmClock, systemAlarmClock } from "../util/alarm-clock.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 import { AskerLimits, SERVING_LIMITS, type ServingLimits } from "./asker-limits.js";
 import { PeerAuth, type PeerAuthOptions } from "./auth.js";
 import { type ReplyContext, replyBlocks, type ServedBlocks } from "./block-reply.js";
+import { HELD_PATH, type Held } from "./held-protocol.js";
+import { hold, replyHeld } from "./held-reply.js";
 import { checkListen, type PeerTls } from "./listen.js";
 import type { Proof } from "./peer-answers.js";
 import { PeerServerCounters } from "./peer-counters.js";
@@ -23,6 +26,7 @@ import {
   type PeerIdentity,
   PeerRefusal,
   parseBlockRequest,
+  parseUriHeader,
   signedParts,
   unknownObject,
 } from "./peer-protocol.js";
@@ -44,6 +48,8 @@ export interface PeerServerOptions {
   readonly blocks: ServedBlocks;
   /** The object among this node's own mounts; undefined where none of them holds it. Its id is checked again. */
   readonly resolve: (object: ObjectIdentity) => ObjectVersion | undefined | Promise<ObjectVersion | undefined>;
+  /** Bytes held of what lies below a URI; undefined where no mount here covers it. Default: none does. */
+  readonly heldBelow?: ((uri: string) => Promise<number | undefined>) | undefined;
   /** What `/readyz` says. Default: ready until `close`. */
   readonly ready?: (() => boolean) | undefined;
   readonly auth?: PeerAuthOptions | undefined;
@@ -144,6 +150,7 @@ export class PeerServer {
     if (refusal !== undefined) return refusal;
     const { authorization } = request.headers;
     const proof = this.#auth && { auth: this.#auth, authorization: authorization! };
+    if (path === HELD_PATH) return this.#heldBelow(request, response, proof);
     if (path !== PEER_PATH) return this.#blocks(request, response, path, proof);
     const headers = proof && { [HEADER.proof]: proof.auth.prove(proof.authorization, ["peer", this.#identity]) };
     return this.#say(response, 200, this.#identity, { "content-type": "application/json", ...headers });
@@ -154,7 +161,7 @@ export class PeerServer {
     const { headers, method } = request;
     if (headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) !== 0)
       return new PeerRefusal(413, "oversized", "a request has no body");
-    if (path !== PEER_PATH && !isBlocksPath(path)) return new PeerRefusal(404, "path", "no such path");
+    if (path !== PEER_PATH && path !== HELD_PATH && !isBlocksPath(path)) return new PeerRefusal(404, "path", "no such path");
     if (method !== "GET") return new PeerRefusal(405, "malformed", "GET is all that is answered");
     const failure = this.#auth?.check(signedParts(path, headers), headers.authorization);
     if (failure !== undefined) return new PeerRefusal(401, failure, `the request is not a peer's (${failure})`);
@@ -177,7 +184,27 @@ export class PeerServer {
     if (leave === undefined) return new PeerRefusal(503, "busy", "this peer is busy");
     try {
       const object = await resolve(wanted.object);
-      return object?.id === wanted.objectId ? await replyBlocks(response, wanted, object, proof, this.#reply) : unknownObject();
+      if (object?.id !== wanted.objectId) return unknownObject();
+      return path.startsWith(HELD_PATH)
+        ? await replyHeld(response, (signal) => hold(wanted, object, signal, this.#reply), proof, this.#reply)
+        : await replyBlocks(response, wanted, object, proof, this.#reply);
+    } finally {
+      leave();
+    }
+  }
+
+  async #heldBelow({ headers }: IncomingMessage, response: ServerResponse, proof: Proof | undefined): Promise<PeerRefusal | undefined> {
+    const uri = parseUriHeader(headers);
+    if (uri === undefined) return new PeerRefusal(400, "malformed", "the headers name no URI");
+    const leave = this.#askers.enter(String(headers[HEADER.peer]), 0);
+    if (leave === undefined) return new PeerRefusal(503, "busy", "this peer is busy");
+    const work = async (signal: AbortSignal): Promise<Held | undefined> => {
+      // It goes on for whoever asks next.
+      const bytes = await unlessAborted(this.#options.heldBelow?.(uri) ?? Promise.resolve(undefined), signal, "The question");
+      return bytes === undefined ? undefined : { before: bytes, bytes };
+    };
+    try {
+      return await replyHeld(response, work, proof, this.#reply);
     } finally {
       leave();
     }

@@ -137,6 +137,13 @@ test(
   SLOW_MS,
 );
 
+test("the command line runs", async () => {
+  const { bin, version } = project.manifest as unknown as { bin: { millrace: string }; version: string };
+  const program = join("node_modules/millrace", bin.millrace);
+  expect(await readFile(join(project.folder, program), "utf8")).toMatch(/^#!\/usr\/bin\/env node\n/);
+  expect(await project.run(program, "--version")).toBe(`${version}\n`);
+});
+
 describe("types", () => {
   const consumer = `
     import { defineDecoder, MillraceError, type MillraceErrorCode, openDataset, openMillrace, type LoaderState, type MillraceOptions } from "millrace";

@@ -17,4 +17,5 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["mill.ts"],
   ["open.ts"],
   ["index.ts"],
+  ["cli"],
 ];

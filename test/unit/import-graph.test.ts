@@ -80,6 +80,11 @@ describe("imports of src/", () => {
     expect(wrong.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
   });
 
+  test("the command line knows the public names only, and small things with one job", () => {
+    const wrong = imports.filter(({ from, to, own }) => own && roomOf(from) === "cli" && !["cli", "index.ts", "util"].includes(roomOf(to)));
+    expect(wrong.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
+  });
+
   test("own imports name files that are there", () => {
     const missing = imports.filter(({ to, own }) => own && !files.includes(to));
     expect(missing.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);

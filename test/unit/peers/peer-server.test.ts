@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { HeldSpan, type SpanLease } from "../../../src/cache/span-lease.js";
 import type { AcquireDemand } from "../../../src/cache/tier-chain.js";
 import { PeerAuth } from "../../../src/peers/auth.js";
+import { HELD_PATH, holdPath } from "../../../src/peers/held-protocol.js";
 import { blocksPath, formatTerms, HEADER, type Headers, objectHeaders, PEER_PATH, signedParts } from "../../../src/peers/peer-protocol.js";
 import { PeerServer, type PeerServerOptions } from "../../../src/peers/peer-server.js";
 import { deferred } from "../../../src/util/deferred.js";
@@ -30,11 +31,17 @@ class Blocks {
   readonly demands: AcquireDemand[] = [];
   leased = 0;
   gate: Promise<void> = Promise.resolve();
+  held = 0;
+
+  cachedBytes(): number {
+    return this.held;
+  }
 
   async acquire(_object: unknown, begin: number, end: number, demand: AcquireDemand): Promise<SpanLease> {
     this.demands.push(demand);
     await unlessAborted(this.gate, demand.signal, "The read");
     this.leased++;
+    this.held = end - begin;
     return new HeldSpan(begin, end, [{ begin: 0, bytes: DATA, release: () => this.leased-- }], BLOCK);
   }
 }
@@ -136,6 +143,60 @@ describe("answers", () => {
   });
 });
 
+describe("what is held", () => {
+  const HOLD = holdPath(OBJECT.id, 0, 0);
+
+  it("is fetched when it is asked for, counted before and after, and not sent", async () => {
+    await start();
+    const answer = await ask(HOLD, { ...HEADERS, range: "bytes=5-9", [HEADER.priority]: "99" });
+    expect(answer).toMatchObject({ status: 200, body: '{"before":0,"bytes":5}' });
+    expect(answer.headers).toContain("x-millrace-peer: me");
+    expect(blocks.demands).toMatchObject([{ local: true, priority: 99 }]);
+    expect([blocks.leased, server.counters.bytes, server.inFlight]).toEqual([0, 0, 0]);
+  });
+
+  it("is not waited for longer than the asker waits", async () => {
+    const clock = new ManualClock();
+    await start({ clock });
+    blocks.gate = new Promise(() => {});
+    const { text, closed } = raw(get(HOLD, { ...HEADERS, connection: "close" }));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await clock.advance(20_000);
+    await closed;
+    expect(text()).toMatch(/102 Processing[\s\S]*HTTP\/1\.1 503 /);
+    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.busy]).toEqual([0, 0, 1]));
+  });
+
+  it("an asker that leaves ends the fetch", async () => {
+    await start();
+    blocks.gate = new Promise(() => {});
+    const { socket } = raw(get(HOLD));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    socket.destroy();
+    await vi.waitFor(() => expect([server.inFlight, server.counters.abandoned]).toEqual([0, 1]));
+    expect(blocks.demands[0]!.signal!.aborted).toBe(true);
+  });
+
+  it("below a URI is told where a mount covers it", async () => {
+    const heldBelow = vi.fn(async (uri: string) => (uri === "s3://b/ä" ? 7 : undefined));
+    await start({ heldBelow });
+    const about = (uri: string) => ask(HELD_PATH, { [HEADER.peer]: "asker", [HEADER.uri]: encodeURIComponent(uri) });
+    expect(await about("s3://b/ä")).toMatchObject({ status: 200, body: '{"before":7,"bytes":7}' });
+    expect(await about("s3://c")).toMatchObject({ status: 403, body: "no such object here\n" });
+    expect(heldBelow.mock.calls).toEqual([["s3://b/ä"], ["s3://c"]]);
+    expect([server.counters.refused.object, server.inFlight]).toEqual([1, 0]);
+  });
+
+  it("below a URI is not told where nobody says so, without a URI, or where the look fails", async () => {
+    await start();
+    expect(await ask(HELD_PATH, { ...HEADERS })).toMatchObject({ status: 403 });
+    await server.close();
+    await start({ heldBelow: () => Promise.reject(Object.assign(new Error("s3://b?secret=1"), { code: "MILLRACE_PERMISSION" })) });
+    expect(await ask(HELD_PATH, {})).toMatchObject({ status: 400 });
+    expect(await ask(HELD_PATH, HEADERS)).toMatchObject({ status: 502, body: "the blocks could not be had (MILLRACE_PERMISSION)\n" });
+  });
+});
+
 describe("refused without any work", () => {
   const secret = "s";
   const auth = new PeerAuth({ secret });
@@ -154,6 +215,9 @@ describe("refused without any work", () => {
     ["a body", () => ask(PATH, { ...signed(PATH), "content-length": "5" }), 413, "oversized"],
     ["a chunked body", () => ask(PATH, { ...signed(PATH), "transfer-encoding": "chunked" }), 413, "oversized"],
     ["an unknown path", () => ask("/v1/../etc/passwd", signed("/v1/../etc/passwd")), 404, "path"],
+    ["an unsigned question", () => ask(HELD_PATH), 401, "unsigned"],
+    ["a question signed for another URI", () => ask(HELD_PATH, { ...signed(HELD_PATH), [HEADER.uri]: "s3%3A%2F%2Fb" }), 401, "signature"],
+    ["blocks to hold, signed for sending", () => ask(holdPath(OBJECT.id, 0, 0), signed(PATH)), 401, "signature"],
     ["other options", () => ask(PATH, signed(PATH, { ...HEADERS, [HEADER.options]: "version=2" })), 409, "options"],
     ["an id that is not the object's", () => ask(PATH.replace(/.\/0$/, "_/0"), signed(PATH)), 404, "path"],
     ["an object of another etag", () => ask(PATH, signed(PATH, { ...HEADERS, [HEADER.etag]: "2" })), 403, "object"],
