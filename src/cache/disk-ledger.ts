@@ -85,10 +85,12 @@ export class DiskLedger {
     return done === true;
   }
 
-  /** True where other processes use the directory. */
-  async shared(): Promise<boolean> {
+  /** Living processes that use the directory, this one included. */
+  async processes(): Promise<number> {
     const names = await readdir(join(this.#root, "procs")).catch(() => []);
-    return names.some((name) => name !== this.#me.instance);
+    const others = names.filter((name) => name !== this.#me.instance);
+    const dead = await Promise.all(others.map((name) => this.dead(name)));
+    return 1 + dead.filter((is) => !is).length;
   }
 
   /** True where the process that named a file so is known to be dead. */

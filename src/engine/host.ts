@@ -108,6 +108,7 @@ export class EngineHost {
     this.#files = new Files(this.#mounts, this.#metadata, cache, config.cache.disk[0]?.path);
     this.#writes = new Writes(this.#files);
     this.#timer = setInterval(() => this.#refresh(), STATS_EVERY_MS).unref();
+    this.#refresh();
   }
 
   log(level: string, fields: object, message: string): void {
@@ -267,6 +268,7 @@ export class EngineHost {
   }
 
   #refresh(): void {
+    this.#origins.divide(this.#cache.disk?.processes ?? 1);
     const { counters, limits } = this.#origins;
     this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#peers?.stats()));
   }
