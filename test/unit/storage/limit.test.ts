@@ -62,10 +62,10 @@ describe("Limiter", () => {
     limiter.divide(100);
     expect(limiter.concurrency).toBe(1);
     limiter.divide(4);
-    // A part of the bandwidth is 250 bytes a millisecond, and of the burst 25,000.
+    // A part of the bandwidth is 250 bytes a millisecond; of the burst, 1,000 are left of a hundredth part.
     void start("large", 0, 125_000);
     void start("next");
-    await clock.advance(399);
+    await clock.advance(495);
     expect(started.slice(4)).toEqual(["large"]);
     await clock.advance(2);
     expect(started.slice(4)).toEqual(["large", "next"]);
