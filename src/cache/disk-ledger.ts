@@ -79,6 +79,8 @@ export class DiskLedger {
       // A process with a grant but no entry was taken for dead, and all of its grant counted as used.
       else if (entered || this.#granted === 0) ledger.used = Math.max(0, ledger.used + delta);
       const left = entered ? Math.max(0, this.#granted - delta) : 0;
+      // Whoever stood still under the lock has lost it, and what it has read is old.
+      if (!(await this.#lock.kept())) return false;
       await this.#grant(ledger, Math.max(left, want), left, delta);
       return true;
     });
@@ -111,7 +113,7 @@ export class DiskLedger {
     clearInterval(this.#heartbeat);
     await this.#lock.hold(async () => {
       const ledger = await this.#read();
-      if (ledger === undefined) return;
+      if (ledger === undefined || !(await this.#lock.kept())) return;
       ledger.used = Math.max(0, ledger.used + this.#delta);
       delete ledger.grants[this.#me.instance];
       await this.#write(ledger);

@@ -15,9 +15,11 @@ export interface LockTimes {
   readonly heartbeatMs: number;
 }
 
-/** Where nobody waits for the lock but background work, or milliseconds are enough. */
+/** A loop may wait for the lock: a holder that stands still costs it this, and one that was only late costs a little order. */
+const QUICK: LockTimes = { staleMs: 1_500, heartbeatMs: 300 };
+/** Nobody waits for the lock, and to take it over from one that was only late costs more than to wait. */
 export const PATIENT: LockTimes = { staleMs: 10_000, heartbeatMs: 1_000 };
-/** Longer than the time after which a lock is taken over: whoever waits gets it, or something else is wrong. */
+/** Far longer than the time after which a lock is taken over: whoever waits gets it, or something else is wrong. */
 const WAIT_MS = 15_000;
 const POLL_MS = 5;
 
@@ -30,7 +32,7 @@ export class FileLock {
   readonly #times: LockTimes;
   #heartbeat: NodeJS.Timeout | undefined;
 
-  constructor(path: string, me: ProcessIdentity, counters: LockCounters, times: LockTimes = PATIENT) {
+  constructor(path: string, me: ProcessIdentity, counters: LockCounters, times: LockTimes = QUICK) {
     this.#path = path;
     this.#me = me;
     this.#counters = counters;

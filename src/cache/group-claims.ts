@@ -4,11 +4,9 @@
  */
 import { join } from "node:path";
 import { type Clock, systemClock } from "../util/clock.js";
-import { FileLock, type LockTimes } from "./file-lock.js";
+import { FileLock } from "./file-lock.js";
 import type { ProcessIdentity } from "./process-identity.js";
 
-/** A loop may be waiting: a holder that stands still costs it this, and one that is late for other reasons only costs bytes. */
-export const CLAIM_TIMES: LockTimes = { staleMs: 1_500, heartbeatMs: 300 };
 /** A holder that lives and has not fetched the group by then is stuck behind reads of its own. */
 const WAIT_MS = 10_000;
 /** A look costs a few file-system calls: seldom enough where an origin takes tens of milliseconds, often enough not to be felt. */
@@ -69,7 +67,7 @@ export class GroupClaims {
   async #take(key: string): Promise<Claim | undefined> {
     let claim = this.#claims.get(key);
     if (claim === undefined) {
-      const lock = new FileLock(join(this.#folder, key), this.#me, this.#counters, CLAIM_TIMES);
+      const lock = new FileLock(join(this.#folder, key), this.#me, this.#counters);
       // Where no lock can be made, nobody waits for one.
       claim = { lock, taken: lock.tryTake().catch(() => true), shares: 0 };
       this.#claims.set(key, claim);

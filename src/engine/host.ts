@@ -268,7 +268,9 @@ export class EngineHost {
   }
 
   #refresh(): void {
-    this.#origins.divide(this.#cache.disk?.processes ?? 1);
+    const processes = this.#cache.disk?.processes ?? 1;
+    this.#origins.divide(processes);
+    this.#peers?.divide(processes);
     const { counters, limits } = this.#origins;
     this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#peers?.stats()));
   }

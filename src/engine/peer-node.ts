@@ -7,7 +7,7 @@ import type { Slab } from "../blocks/slab.js";
 import type { SlotSource } from "../cache/block-loader.js";
 import { LAYOUT, LISTENER } from "../cache/disk-layout.js";
 import type { CacheLog } from "../cache/disk-tier.js";
-import { FileLock } from "../cache/file-lock.js";
+import { FileLock, PATIENT } from "../cache/file-lock.js";
 import { thisProcess } from "../cache/process-identity.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError } from "../errors.js";
@@ -127,7 +127,8 @@ export class PeerNode {
     if (this.#directory === undefined) await enter(true);
     else {
       // Its folder is the disk tier's, which is open.
-      const lock = new FileLock(join(this.#directory, LAYOUT, LISTENER), await thisProcess(), { lockTakeovers: 0, lockTimeouts: 0 });
+      const path = join(this.#directory, LAYOUT, LISTENER);
+      const lock = new FileLock(path, await thisProcess(), { lockTakeovers: 0, lockTimeouts: 0 }, PATIENT);
       this.#election = new Election({ lock, enter, log });
       await this.#election.open();
     }
@@ -158,6 +159,11 @@ export class PeerNode {
       log: this.#context.log,
     });
     await this.#membership.ready;
+  }
+
+  /** So many processes of this node ask its peers. */
+  divide(processes: number): void {
+    this.#client!.divide(processes);
   }
 
   stats(): PeerNodeStats {

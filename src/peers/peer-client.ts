@@ -50,6 +50,7 @@ export class PeerClient implements SlotSource {
   readonly #options: PeerClientOptions;
   readonly #caller: PeerCaller;
   readonly #links = new Map<string, PeerLink>();
+  #processes = 1;
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
@@ -75,6 +76,12 @@ export class PeerClient implements SlotSource {
   /** Who answers at `url`. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
   identify(url: string, signal?: AbortSignal): Promise<PeerIdentity> {
     return this.#caller.identify({ url, skewMs: 0 }, this.#silenceMs(), signal);
+  }
+
+  /** So many processes of this node ask the same peers, by one name. */
+  divide(processes: number): void {
+    this.#processes = processes;
+    for (const link of this.#links.values()) link.divide(processes);
   }
 
   /** Since when the peer is left alone because it cannot be reached, by the clock; undefined while it can. */
@@ -108,6 +115,7 @@ export class PeerClient implements SlotSource {
     if (known?.member.url === member.url) return known;
     const { self, log, clock = systemAlarmClock, random = Math.random } = this.#options;
     const link = new PeerLink(member, { self, log, clock, random, caller: this.#caller, silenceMs: () => this.#silenceMs() });
+    link.divide(this.#processes);
     this.#links.set(member.id, link);
     return link;
   }

@@ -166,3 +166,14 @@ test("claims that a dead process has left are removed by one that is alone", asy
   await cache.disk!.scanned();
   expect(await readdir(join(root, "claims"))).toEqual([]);
 });
+
+test("a process that stands still with the ledger's lock costs a wait, not the read nor its place on disk", async () => {
+  const store = new FakeStore();
+  const identity = await claimedByAnother(store.object("unused", SIZE));
+  const cache = await cacheOf();
+  await cache.disk!.scanned();
+  await writeFile(join(root, "ledger.lock"), JSON.stringify(identity));
+  await read(cache, store.object("o", SIZE));
+  expect(cache.stats()).toMatchObject({ streamed: 0, disk: { lockTakeovers: 1, lockTimeouts: 0 } });
+  await rm(join(root, "claims", `${store.object("unused", SIZE).id}-0`));
+});
