@@ -121,15 +121,21 @@ export class BlockLoader {
     const missing = await Promise.all(
       flights.map(async (flight) => {
         if (job.load.signal.aborted || !disk.mayHave(object.id, flight.block)) return flight;
-        const begin = flight.block * this.#parts.blockSize;
-        const slot = await disk.read(object, flight.block, Math.min(this.#parts.blockSize, object.size - begin));
-        if (slot === undefined) return flight;
-        if (object.rules.admission === "lru") this.#promote(object, flight.block, begin, slot);
-        this.#land(job, flight, slot, begin, "disk");
-        return undefined;
+        return (await this.#landFromDisk(job, disk, flight)) ? undefined : flight;
       }),
     );
     return missing.filter((flight) => flight !== undefined);
+  }
+
+  /** False where the disks do not have it. */
+  async #landFromDisk(job: Job, disk: DiskTier, flight: Flight): Promise<boolean> {
+    const { object } = job;
+    const begin = flight.block * this.#parts.blockSize;
+    const slot = await disk.read(object, flight.block, Math.min(this.#parts.blockSize, object.size - begin));
+    if (slot === undefined) return false;
+    if (object.rules.admission === "lru") this.#promote(object, flight.block, begin, slot);
+    this.#land(job, flight, slot, begin, "disk");
+    return true;
   }
 
   /** Only `lru` data is held twice: a pinned block that moved up would shut another one out. */
@@ -217,7 +223,55 @@ export class BlockLoader {
   /** What is elsewhere from the first source on, the rest from the last. */
   async #fetchAll(job: Job, wanted: readonly Wanted[]): Promise<void> {
     const [local, remote] = [true, false].map((is) => wanted.filter(({ flight }) => flight.local === is));
-    await Promise.all([this.#fetch(job, local!, this.#parts.sources.length - 1), this.#fetch(job, remote!, 0)]);
+    await Promise.all([this.#fetchOwn(job, local!), this.#fetch(job, remote!, 0)]);
+  }
+
+  /** What a disk of several processes is to hold, one of them fetches; the others take it from there. */
+  async #fetchOwn(job: Job, wanted: readonly Wanted[]): Promise<void> {
+    const { disk, blockSize, sources } = this.#parts;
+    const shared = disk !== undefined && disk.processes > 1 ? wanted.filter(({ placement }) => placement?.disk !== undefined) : [];
+    if (shared.length === 0) return this.#fetch(job, wanted, sources.length - 1);
+    const groups = new Map<number, Wanted[]>();
+    for (const one of shared) {
+      const group = Math.floor((one.block * blockSize) / WIDE_BYTES);
+      groups.set(group, [...(groups.get(group) ?? []), one]);
+    }
+    const apart = wanted.filter(({ placement }) => placement?.disk === undefined);
+    await Promise.all([
+      this.#fetch(job, apart, sources.length - 1),
+      ...Array.from(groups, ([group, ones]) => this.#fetchClaimed(job, disk!, group, ones)),
+    ]);
+  }
+
+  async #fetchClaimed(job: Job, disk: DiskTier, group: number, wanted: readonly Wanted[]): Promise<void> {
+    let missing = wanted;
+    try {
+      await disk.claims.once(`${job.object.id}-${group}`, {
+        signal: job.load.signal,
+        arrived: async () => {
+          missing = await this.#fromOthers(job, disk, missing);
+          return missing.length === 0;
+        },
+        fetch: async () => {
+          const left = missing;
+          missing = [];
+          await this.#fetch(job, left, this.#parts.sources.length - 1);
+          await disk.written();
+        },
+      });
+    } catch (error) {
+      this.#lose(job, missing, error);
+    }
+  }
+
+  /** Lands what other processes have written meanwhile; returns the rest. */
+  async #fromOthers(job: Job, disk: DiskTier, wanted: readonly Wanted[]): Promise<readonly Wanted[]> {
+    const { object } = job;
+    const found = await Promise.all(
+      wanted.map(async ({ block, flight }) => (await disk.onDisk(object.id, block)) && this.#landFromDisk(job, disk, flight)),
+    );
+    for (const [i, one] of wanted.entries()) if (found[i]) this.#cancel(object, one);
+    return wanted.filter((_, i) => !found[i]);
   }
 
   async #fetch(job: Job, wanted: readonly Wanted[], level: number): Promise<void> {
@@ -240,11 +294,15 @@ export class BlockLoader {
       }
       if (missing.length > 0) await this.#fetch(job, missing, level + 1);
     } catch (error) {
-      for (const one of wanted) {
-        this.#cancel(object, one);
-        this.#fail(job, one.flight, error);
-      }
+      this.#lose(job, wanted, error);
       if (load.signal.aborted) this.#parts.counters.abandoned++;
+    }
+  }
+
+  #lose(job: Job, wanted: readonly Wanted[], error: unknown): void {
+    for (const one of wanted) {
+      this.#cancel(job.object, one);
+      this.#fail(job, one.flight, error);
     }
   }
 

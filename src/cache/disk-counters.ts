@@ -45,6 +45,10 @@ export interface DiskStats extends Readonly<Omit<DiskCounters, "error">> {
   readonly capacityBytes: number;
   /** Bytes waiting to be written. */
   readonly queuedBytes: number;
+  /** Living processes that share the first directory, this one included; 0 without directories. */
+  readonly processes: number;
+  /** Fetches for all processes taken over from one that died or stood still. */
+  readonly claimTakeovers: number;
   /** Directories given up after errors, with the reason. */
   readonly disabled: readonly { readonly path: string; readonly reason: string }[];
 }

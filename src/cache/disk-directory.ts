@@ -6,10 +6,11 @@ import type { Slab, Slot } from "../blocks/slab.js";
 import { BlockIndex, type Claim, type Eviction, type HeldBlock } from "./block-index.js";
 import type { DiskCounters } from "./disk-counters.js";
 import { DiskHealth } from "./disk-health.js";
-import { blockPath, encodeHeader, HEADER_BYTES, matches } from "./disk-layout.js";
+import { blockPath, CLAIMS, encodeHeader, HEADER_BYTES, matches } from "./disk-layout.js";
 import { DiskLedger } from "./disk-ledger.js";
 import { DiskRoom, type RoomLimits } from "./disk-room.js";
-import { readFileInto, removeFile, writeFileAtomically } from "./file-io.js";
+import { fileExists, readFileInto, removeFile, writeFileAtomically } from "./file-io.js";
+import { GroupClaims } from "./group-claims.js";
 import { MetaFiles } from "./meta-files.js";
 import type { ProcessIdentity } from "./process-identity.js";
 
@@ -46,6 +47,7 @@ export class DiskDirectory {
   readonly room: DiskRoom;
   readonly health: DiskHealth;
   readonly meta: MetaFiles;
+  readonly claims: GroupClaims;
   readonly counters: DiskCounters;
   /** True once the scan has ended: what is not in the index is not on disk, unless another process wrote it. */
   scanned = false;
@@ -65,6 +67,7 @@ export class DiskDirectory {
     this.index = new BlockIndex<DiskBlock>(parts.eviction);
     this.health = new DiskHealth(counters, (reason) => this.#giveUp(reason));
     this.ledger = new DiskLedger(root, capacity, me, counters, () => (this.scanned ? this.room.charged : undefined));
+    this.claims = new GroupClaims(join(root, CLAIMS), me);
     this.room = new DiskRoom(parts, this.ledger, this.health, (claim) => this.evictOldest(claim));
     this.meta = new MetaFiles({
       root,
@@ -74,6 +77,11 @@ export class DiskDirectory {
       write: (path, id, bytes) => this.#write(path, id, 0, bytes),
       health: this.health,
     });
+  }
+
+  /** True where the block's file is there, whoever wrote it. */
+  onDisk(objectId: string, block: number): Promise<boolean> {
+    return fileExists(join(this.root, blockPath(objectId, block, this.#parts.blockSize)));
   }
 
   /** The block's bytes in a slot of its own, checked; undefined where it is not here or not sound. */

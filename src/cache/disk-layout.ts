@@ -6,12 +6,17 @@
  *   <path>/millrace-v1/tmp/<process>-<n>                            a file being written
  *   <path>/millrace-v1/procs/<process>                              a process that is alive: its modification time is its heartbeat
  *   <path>/millrace-v1/ledger.json, ledger.lock                     who may write how much
+ *   <path>/millrace-v1/claims/<object id>-<group>                   a process that fetches blocks of a group for all
+ *   <path>/millrace-v1/listener                                     the process that listens for peers
  */
 import { join } from "node:path";
 import { BLOCK_UNIT } from "../options.js";
 import { crc32c } from "../util/crc32c.js";
 
 export const LAYOUT = "millrace-v1";
+/** Folder of the claims, and the lock of the process that listens. */
+export const CLAIMS = "claims";
+export const LISTENER = "listener";
 export const HEADER_BYTES = 64;
 const MAGIC = 0x4d524231; // "MRB1"
 /** Allowance for the inode (256 bytes on ext4, 512 on XFS) and the directory entry (about 48). */

@@ -79,16 +79,20 @@ export class DiskLedger {
       // A process with a grant but no entry was taken for dead, and all of its grant counted as used.
       else if (entered || this.#granted === 0) ledger.used = Math.max(0, ledger.used + delta);
       const left = entered ? Math.max(0, this.#granted - delta) : 0;
+      // Whoever stood still under the lock has lost it, and what it has read is old.
+      if (!(await this.#lock.kept())) return false;
       await this.#grant(ledger, Math.max(left, want), left, delta);
       return true;
     });
     return done === true;
   }
 
-  /** True where other processes use the directory. */
-  async shared(): Promise<boolean> {
+  /** Living processes that use the directory, this one included. */
+  async processes(): Promise<number> {
     const names = await readdir(join(this.#root, "procs")).catch(() => []);
-    return names.some((name) => name !== this.#me.instance);
+    const others = names.filter((name) => name !== this.#me.instance);
+    const dead = await Promise.all(others.map((name) => this.dead(name)));
+    return 1 + dead.filter((is) => !is).length;
   }
 
   /** True where the process that named a file so is known to be dead. */
@@ -109,7 +113,7 @@ export class DiskLedger {
     clearInterval(this.#heartbeat);
     await this.#lock.hold(async () => {
       const ledger = await this.#read();
-      if (ledger === undefined) return;
+      if (ledger === undefined || !(await this.#lock.kept())) return;
       ledger.used = Math.max(0, ledger.used + this.#delta);
       delete ledger.grants[this.#me.instance];
       await this.#write(ledger);

@@ -3,7 +3,7 @@ import { mkdir, readdir, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MillraceError } from "../errors.js";
 import { type DirectoryParts, type DiskBlock, DiskDirectory } from "./disk-directory.js";
-import { HEADER_BYTES, LAYOUT, parseBlockName, parseMetaName } from "./disk-layout.js";
+import { CLAIMS, HEADER_BYTES, LAYOUT, parseBlockName, parseMetaName } from "./disk-layout.js";
 import { scanFolders } from "./disk-scan.js";
 import { removeFile } from "./file-io.js";
 import { thisProcess } from "./process-identity.js";
@@ -18,7 +18,7 @@ export async function openDirectory(parts: Omit<DirectoryParts, "root" | "fsBloc
   const me = await thisProcess();
   try {
     const created = await mkdir(root, { recursive: true });
-    for (const folder of ["blocks", "meta", "tmp", "procs"]) await mkdir(join(root, folder), { recursive: true });
+    for (const folder of ["blocks", "meta", "tmp", "procs", CLAIMS]) await mkdir(join(root, folder), { recursive: true });
     // Only in a folder that is new is it certain that nothing is used.
     if (created !== undefined) await writeFile(join(root, "ledger.json"), '{"used":0,"grants":{}}', { flag: "wx" }).catch(() => {});
     const fsBlock = await statfs(root).then(
@@ -70,6 +70,7 @@ function foreign(directory: DiskDirectory): false {
 }
 
 async function removeStale(directory: DiskDirectory, signal: AbortSignal): Promise<void> {
+  await removeClaims(directory);
   const folder = join(directory.root, "tmp");
   const dead = new Map<string, boolean>();
   for (const name of await readdir(folder).catch(() => [])) {
@@ -80,4 +81,12 @@ async function removeStale(directory: DiskDirectory, signal: AbortSignal): Promi
     if (dead.get(instance) === true && (await directory.health.attempt(() => removeFile(join(folder, name)))) === true)
       directory.counters.staleFilesRemoved++;
   }
+}
+
+/** Whoever wants a dead process's claim takes it over; those that nobody wants go when nobody else is there. */
+async function removeClaims(directory: DiskDirectory): Promise<void> {
+  const folder = join(directory.root, CLAIMS);
+  const names = await readdir(folder).catch(() => []);
+  if (names.length === 0 || (await directory.ledger.processes()) > 1) return;
+  for (const name of names) await directory.health.attempt(() => removeFile(join(folder, name)));
 }

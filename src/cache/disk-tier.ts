@@ -1,11 +1,13 @@
 /** Several cache directories as one tier: the one with most room takes a block, whichever has it serves it. */
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, Slot } from "../blocks/slab.js";
+import { idleClock } from "../util/clock.js";
 import { type Deferred, deferred } from "../util/deferred.js";
 import type { Claim, Eviction } from "./block-index.js";
 import { DiskCounters, type DiskStats } from "./disk-counters.js";
 import type { DiskDirectory } from "./disk-directory.js";
 import { openDirectory, scanDirectory } from "./disk-open.js";
+import type { GroupClaims } from "./group-claims.js";
 
 export interface DiskDirectoryOptions {
   readonly path: string;
@@ -34,8 +36,8 @@ export interface DiskReservation {
 
 /** Bytes waiting to be written before those who bring more have to wait: half a second of a slow disk. */
 const MAX_QUEUED = 64 * 2 ** 20;
-/** How often to look whether other processes use the directories: until then their blocks are fetched again. */
-const SHARED_TTL_MS = 1_000;
+/** How often to look which other processes use the directories: until then their blocks are fetched again. A look is a few file-system calls. */
+const LOOK_EVERY_MS = 500;
 
 export class DiskTier {
   readonly directories: readonly DiskDirectory[];
@@ -46,7 +48,7 @@ export class DiskTier {
   #queued = 0;
   #drained: Deferred<void> | undefined;
   #shared = false;
-  #sharedChecked = 0;
+  #processes = 1;
 
   private constructor(directories: readonly DiskDirectory[], counters: DiskCounters) {
     this.directories = directories;
@@ -71,12 +73,13 @@ export class DiskTier {
     }
     const tier = new DiskTier(opened, counters);
     await tier.#lookAround();
+    void tier.#watch();
     return tier;
   }
 
   /** The stats of a cache without disks. */
   static none(): DiskStats {
-    return statsOf(new DiskCounters(), [], 0);
+    return statsOf(new DiskCounters(), [], 0, 0);
   }
 
   get capacity(): number {
@@ -112,12 +115,28 @@ export class DiskTier {
 
   /** False where the block is known not to be here: no read is tried. */
   mayHave(objectId: string, block: number): boolean {
-    if (performance.now() - this.#sharedChecked > SHARED_TTL_MS) void this.#lookAround();
     return this.directories.some(
       (directory) =>
         directory.health.disabled === undefined &&
         (this.#shared || !directory.scanned || directory.index.get(objectId, block) !== undefined),
     );
+  }
+
+  /** Living processes that share the first directory, this one included: the processes of one node. */
+  get processes(): number {
+    return this.#processes;
+  }
+
+  /** Who of them fetches what. */
+  get claims(): GroupClaims {
+    return this.directories[0]!.claims;
+  }
+
+  /** True where a directory has the block's file, whoever wrote it: cheaper than to try to read it. */
+  async onDisk(objectId: string, block: number): Promise<boolean> {
+    for (const directory of this.directories)
+      if (directory.health.disabled === undefined && (await directory.onDisk(objectId, block))) return true;
+    return false;
   }
 
   /** The block in a slot of its own, which the caller releases; undefined where no directory has it sound. */
@@ -161,6 +180,11 @@ export class DiskTier {
     await this.#drained.promise;
   }
 
+  /** Resolves when what is queued now is on disk, or has failed. */
+  async written(): Promise<void> {
+    await Promise.all(this.#writes);
+  }
+
   /** Evicts the oldest that may go; false where there is none. */
   async evictOldest(claim: Claim, mount: string): Promise<boolean> {
     for (const directory of this.directories) if (await directory.evictOldest(claim, mount)) return true;
@@ -182,7 +206,7 @@ export class DiskTier {
   }
 
   stats(): DiskStats {
-    return statsOf(this.#counters, this.directories, this.#queued);
+    return statsOf(this.#counters, this.directories, this.#queued, this.#processes);
   }
 
   /** Ends the scans, waits for the writes in flight and gives the grants back. */
@@ -193,12 +217,20 @@ export class DiskTier {
     await Promise.all(this.directories.map((directory) => directory.close()));
   }
 
+  async #watch(): Promise<void> {
+    const sleep = () =>
+      idleClock.sleep(LOOK_EVERY_MS, this.#stop.signal).then(
+        () => true,
+        () => false,
+      );
+    while (await sleep()) await this.#lookAround();
+  }
+
   /** Once another process was seen, its blocks may be anywhere: from then on every miss looks for a file, at 8 µs. */
   async #lookAround(): Promise<void> {
-    this.#sharedChecked = performance.now();
-    if (this.#shared) return;
-    const shared = await Promise.all(this.directories.map((directory) => directory.ledger.shared()));
-    this.#shared ||= shared.includes(true);
+    const counts = await Promise.all(this.directories.map((directory) => directory.ledger.processes()));
+    this.#processes = counts[0]!;
+    this.#shared ||= counts.some((count) => count > 1);
   }
 
   #sum(of: (directory: DiskDirectory) => number): number {
@@ -206,7 +238,7 @@ export class DiskTier {
   }
 }
 
-function statsOf(counters: DiskCounters, directories: readonly DiskDirectory[], queuedBytes: number): DiskStats {
+function statsOf(counters: DiskCounters, directories: readonly DiskDirectory[], queuedBytes: number, processes: number): DiskStats {
   const disabled = directories.flatMap(({ path, health }) => (health.disabled === undefined ? [] : [{ path, reason: health.disabled }]));
   return {
     ...counters,
@@ -215,6 +247,8 @@ function statsOf(counters: DiskCounters, directories: readonly DiskDirectory[], 
     chargedBytes: directories.reduce((sum, directory) => sum + directory.room.charged, 0),
     capacityBytes: directories.reduce((sum, directory) => sum + directory.capacity, 0),
     queuedBytes,
+    processes,
+    claimTakeovers: directories.reduce((sum, directory) => sum + directory.claims.takeovers, 0),
     disabled,
   };
 }

@@ -1,6 +1,6 @@
 /** The few file operations of the disk tier. */
 import { closeSync, open, readv } from "node:fs";
-import { type FileHandle, mkdir, open as openHandle, rename, unlink } from "node:fs/promises";
+import { access, type FileHandle, mkdir, open as openHandle, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
 
@@ -34,6 +34,13 @@ export async function writeFileAtomically(temp: string, path: string, parts: rea
     await removeFile(temp).catch(() => false);
     throw error;
   }
+}
+
+export function fileExists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
 
 /** False where there was no such file. */

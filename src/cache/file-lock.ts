@@ -1,6 +1,6 @@
 /**
- * A lock that is a file made with O_EXCL: Node has no flock. It keeps the ledger tidy and nothing more: cached bytes are right without it,
- * because files appear by rename and are checked when read.
+ * A lock that is a file made with O_EXCL: Node has no flock. It saves work and keeps the ledger tidy, and nothing more: cached bytes are right
+ * without it, because files appear by rename and are checked when read.
  */
 import { link, readFile, rename, stat, utimes, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,51 +8,85 @@ import type { DiskCounters } from "./disk-counters.js";
 import { errorCode, removeFile } from "./file-io.js";
 import { isGone, type ProcessIdentity, parseIdentity } from "./process-identity.js";
 
-/** A holder needs milliseconds and touches the file every second: one that has not for 10 s stands still or is gone. */
-const STALE_MS = 10_000;
-const HEARTBEAT_MS = 1_000;
-/** Longer than the time after which a lock is taken over: whoever waits gets it, or something else is wrong. */
+export interface LockTimes {
+  /** A holder that has not touched the file for so long stands still or is gone: its lock is taken over. */
+  readonly staleMs: number;
+  /** How often a holder touches it. */
+  readonly heartbeatMs: number;
+}
+
+/** A loop may wait for the lock: a holder that stands still costs it this, and one that was only late costs a little order. */
+const QUICK: LockTimes = { staleMs: 1_500, heartbeatMs: 300 };
+/** Nobody waits for the lock, and to take it over from one that was only late costs more than to wait. */
+export const PATIENT: LockTimes = { staleMs: 10_000, heartbeatMs: 1_000 };
+/** Far longer than the time after which a lock is taken over: whoever waits gets it, or something else is wrong. */
 const WAIT_MS = 15_000;
 const POLL_MS = 5;
+
+export type LockCounters = Pick<DiskCounters, "lockTakeovers" | "lockTimeouts">;
 
 export class FileLock {
   readonly #path: string;
   readonly #me: ProcessIdentity;
-  readonly #counters: DiskCounters;
+  readonly #counters: LockCounters;
+  readonly #times: LockTimes;
+  #heartbeat: NodeJS.Timeout | undefined;
 
-  constructor(path: string, me: ProcessIdentity, counters: DiskCounters) {
+  constructor(path: string, me: ProcessIdentity, counters: LockCounters, times: LockTimes = QUICK) {
     this.#path = path;
     this.#me = me;
     this.#counters = counters;
+    this.#times = times;
   }
 
   /** Runs `work` under the lock; undefined where it could not be had in time. Throws what the file system throws. */
   async hold<T>(work: () => Promise<T>): Promise<T | undefined> {
-    if (!(await this.#take())) {
-      this.#counters.lockTimeouts++;
-      return undefined;
+    const deadline = Date.now() + WAIT_MS;
+    while (!(await this.tryTake())) {
+      if (Date.now() >= deadline) {
+        this.#counters.lockTimeouts++;
+        return undefined;
+      }
+      await sleep(POLL_MS * (0.5 + Math.random()));
     }
-    const heartbeat = setInterval(() => void this.#touch(), HEARTBEAT_MS);
     try {
       return await work();
     } finally {
-      clearInterval(heartbeat);
-      await this.#drop();
+      await this.drop();
     }
   }
 
-  async #take(): Promise<boolean> {
-    const deadline = Date.now() + WAIT_MS;
-    while (Date.now() < deadline) {
-      try {
-        await writeFile(this.#path, JSON.stringify(this.#me), { flag: "wx" });
-        return true;
-      } catch (error) {
-        if (errorCode(error) !== "EEXIST") throw error;
-      }
-      if (!(await this.#takeOver())) await sleep(POLL_MS * (0.5 + Math.random()));
+  /** Takes it where it is free, or its holder dead or standing still; it is held until `drop`. Throws what the file system throws. */
+  async tryTake(): Promise<boolean> {
+    if (!(await this.#make()) && !((await this.#takeOver()) && (await this.#make()))) return false;
+    this.#heartbeat = setInterval(() => void this.#touch(), this.#times.heartbeatMs).unref();
+    return true;
+  }
+
+  /** False once another has taken it over, which happens to a process that stood still. */
+  async kept(): Promise<boolean> {
+    try {
+      return (await readFile(this.#path, "utf8")) === JSON.stringify(this.#me);
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return false;
+      throw error;
     }
-    return false;
+  }
+
+  /** Gives it up, if it is still held. */
+  async drop(): Promise<void> {
+    clearInterval(this.#heartbeat);
+    if (await this.kept().catch(() => false)) await removeFile(this.#path).catch(() => false);
+  }
+
+  async #make(): Promise<boolean> {
+    try {
+      await writeFile(this.#path, JSON.stringify(this.#me), { flag: "wx" });
+      return true;
+    } catch (error) {
+      if (errorCode(error) !== "EEXIST") throw error;
+      return false;
+    }
   }
 
   /** Moves a dead holder's lock away. True where the next try may find the place free. */
@@ -65,7 +99,8 @@ export class FileLock {
       () => Date.now(),
     );
     // A holder that died between making the file and writing into it leaves it empty: then only its age tells.
-    if (!(holder !== undefined && isGone(holder, this.#me)) && Date.now() - touched < STALE_MS) return false;
+    const gone = holder !== undefined && isGone(holder, this.#me);
+    if (!gone && Date.now() - touched < this.#times.staleMs) return false;
     const aside = `${this.#path}.${this.#me.instance}`;
     try {
       await rename(this.#path, aside);
@@ -83,10 +118,5 @@ export class FileLock {
   async #touch(): Promise<void> {
     const now = new Date();
     await utimes(this.#path, now, now).catch(() => {});
-  }
-
-  async #drop(): Promise<void> {
-    const held = await readFile(this.#path, "utf8").catch(() => "");
-    if (held === JSON.stringify(this.#me)) await removeFile(this.#path).catch(() => false);
   }
 }

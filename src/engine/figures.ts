@@ -54,6 +54,8 @@ export function figures(
       evictions: cache.disk.evictions,
       checksumMisses: cache.disk.checksumMisses,
       disabledDirectories: cache.disk.disabled.length,
+      processes: cache.disk.processes,
+      claimTakeovers: cache.disk.claimTakeovers,
     },
     cache: {
       misses: cache.misses,
@@ -78,9 +80,10 @@ export function figures(
   };
 }
 
-function peerFigures({ members, strangers, counters, peers, served }: PeerNodeStats): Figures[string] {
+function peerFigures({ listening, members, strangers, counters, peers, served }: PeerNodeStats): Figures[string] {
   const { fallbacks } = counters;
   return {
+    listening: Number(listening),
     members: members.length,
     strangers: strangers.length,
     broken: peers.filter(({ state }) => state !== "closed").length,

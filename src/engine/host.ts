@@ -113,6 +113,7 @@ export class EngineHost {
     this.#files = new Files(this.#mounts, this.#metadata, cache, config.cache.disk[0]?.path);
     this.#writes = new Writes(this.#files);
     this.#timer = setInterval(() => this.#refresh(), STATS_EVERY_MS).unref();
+    this.#refresh();
   }
 
   log(level: string, fields: object, message: string): void {
@@ -277,6 +278,9 @@ export class EngineHost {
   }
 
   #refresh(): void {
+    const processes = this.#cache.disk?.processes ?? 1;
+    this.#origins.divide(processes);
+    this.#peers?.divide(processes);
     const { counters, limits } = this.#origins;
     this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#peers?.stats()));
   }

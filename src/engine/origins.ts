@@ -121,7 +121,12 @@ export class Origins {
     const asked = busy.length === 0 ? this.#paces : busy;
     const places = asked.reduce((total, pace) => total + pace.concurrency, 0);
     const slowDowns = this.#paces.reduce((total, pace) => total + pace.stats().slowDowns, 0);
-    return { ...this.#limiter.stats(), concurrency: Math.min(this.#config.limits.concurrency, places), slowDowns };
+    return { ...this.#limiter.stats(), concurrency: Math.min(this.#limiter.concurrency, places), slowDowns };
+  }
+
+  /** The limits are for so many processes together. */
+  divide(processes: number): void {
+    this.#limiter.divide(processes);
   }
 
   /** What a span costs the origin that is slowest of those in use, milliseconds; undefined before anything was measured. */

@@ -1,6 +1,5 @@
 /** This process among its peers: the tier that asks them, the server that answers them, and who they are. */
 import { randomUUID } from "node:crypto";
-import { readFile, writeFile } from "node:fs/promises";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import pLimit from "p-limit";
@@ -9,7 +8,10 @@ import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab } from "../blocks/slab.js";
 import type { SlotSource } from "../cache/block-loader.js";
+import { LAYOUT, LISTENER } from "../cache/disk-layout.js";
 import type { CacheLog } from "../cache/disk-tier.js";
+import { FileLock, PATIENT } from "../cache/file-lock.js";
+import { thisProcess } from "../cache/process-identity.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import type { PeersConfig } from "../options.js";
@@ -18,7 +20,7 @@ import { parseDiscover } from "../peers/discovery/discover-spec.js";
 import { type Discovery, openDiscovery } from "../peers/discovery/discovery.js";
 import { GROUP_BYTES, groupOf } from "../peers/group.js";
 import type { Held } from "../peers/held-protocol.js";
-import { checkListen } from "../peers/listen.js";
+import { checkListen, type ListenAddress } from "../peers/listen.js";
 import type { Member } from "../peers/member.js";
 import { Membership, type Stranger } from "../peers/membership.js";
 import { PeerClient, type PeerClientStats } from "../peers/peer-client.js";
@@ -26,13 +28,13 @@ import type { PeerServerCounters } from "../peers/peer-counters.js";
 import { type PeerIdentity, PROTOCOL_VERSION } from "../peers/peer-protocol.js";
 import { PeerServer, type PeerServerOptions } from "../peers/peer-server.js";
 import { HASHING, Owners } from "../peers/rendezvous.js";
+import { Election } from "./node-election.js";
+import { storedId } from "./node-id.js";
 
 /** Discovery and the first handshakes may take so long before the mill opens without them: they go on beside it. */
 const JOIN_WITHIN_MS = 5_000;
 /** Peers asked at once for what they hold. */
 const ASKED_AT_ONCE = 32;
-/** Beside the cache directory's layout, which is removed with it. */
-const ID_FILE = "node-id";
 
 export interface PeerNodeContext {
   readonly blockSize: number;
@@ -42,6 +44,8 @@ export interface PeerNodeContext {
 }
 
 export interface PeerNodeStats extends PeerClientStats {
+  /** True in the one process of the node that answers peers. */
+  readonly listening: boolean;
   /** This one included. */
   readonly members: readonly Member[];
   readonly strangers: readonly Stranger[];
@@ -63,6 +67,8 @@ const NOWHERE = "http://0.0.0.0:1";
 
 export class PeerNode {
   readonly #config: PeersConfig;
+  readonly #address: ListenAddress | undefined;
+  readonly #directory: string | undefined;
   readonly #context: PeerNodeContext;
   readonly #identity: PeerIdentity;
   readonly #specs;
@@ -71,17 +77,26 @@ export class PeerNode {
   #server: PeerServer | undefined;
   #discovery: Discovery | undefined;
   #membership: Membership | undefined;
+  #election: Election | undefined;
 
   /** `directory`: where the node keeps its id; without one it is a new node at each start. Throws MILLRACE_CONFIG. */
   static async open(config: PeersConfig, directory: string | undefined, context: PeerNodeContext): Promise<PeerNode> {
-    if (config.listen !== undefined) checkListen(config.listen, config.secret, config.tls);
+    const address = config.listen === undefined ? undefined : checkListen(config.listen, config.secret, config.tls);
     // Who only asks may share a directory with a node that serves, and is not it: that node fetches what both need.
-    const id = directory === undefined || config.listen === undefined ? randomUUID() : await storedId(directory);
-    return new PeerNode(config, id, context);
+    const kept = address === undefined ? undefined : directory;
+    const id = kept === undefined ? randomUUID() : await storedId(kept);
+    return new PeerNode(config, address, { id, directory: kept }, context);
   }
 
-  private constructor(config: PeersConfig, id: string, context: PeerNodeContext) {
+  private constructor(
+    config: PeersConfig,
+    address: ListenAddress | undefined,
+    { id, directory }: { readonly id: string; readonly directory: string | undefined },
+    context: PeerNodeContext,
+  ) {
     this.#config = config;
+    this.#address = address;
+    this.#directory = directory;
     this.#context = context;
     this.#specs = parseDiscover(config.discover);
     const { labels } = config;
@@ -116,29 +131,66 @@ export class PeerNode {
   }
 
   /**
-   * Listens, unless it only asks, then looks for the others. Throws MILLRACE_CONFIG where the address is taken or an engine of discovery can
-   * never work.
+   * Listens, unless it only asks or another process of this node does, then looks for the others. Throws MILLRACE_CONFIG where the address is
+   * taken or an engine of discovery can never work.
    */
   async join(blocks: BlockCache, serving: Serving): Promise<void> {
     const { listen, tls } = this.#config;
     const { log } = this.#context;
-    if (listen !== undefined)
-      this.#server = await PeerServer.start({ listen, identity: this.#identity, blocks, auth: this.#auth, tls, log, ...serving });
-    const self = { ...this.#identity, url: this.#server === undefined ? NOWHERE : this.#url(this.#server.address) };
-    const logger = { debug: this.#line("debug"), info: this.#line("info"), warn: this.#line("warn") };
-    this.#discovery = openDiscovery(this.#specs, self, { log: logger, announces: listen !== undefined });
+    const serve = () =>
+      listen === undefined
+        ? undefined
+        : PeerServer.start({ listen, identity: this.#identity, blocks, auth: this.#auth, tls, log, ...serving });
+    const enter = async (listens: boolean): Promise<void> => {
+      const server = listens ? await serve() : undefined;
+      try {
+        await this.#enter(server);
+      } catch (error) {
+        await server?.close();
+        throw error;
+      }
+    };
+    if (this.#directory === undefined) await enter(true);
+    else {
+      // Its folder is the disk tier's, which is open.
+      const path = join(this.#directory, LAYOUT, LISTENER);
+      const lock = new FileLock(path, await thisProcess(), { lockTakeovers: 0, lockTimeouts: 0 }, PATIENT);
+      this.#election = new Election({ lock, enter, log });
+      await this.#election.open();
+    }
+  }
+
+  /** Announces the node where it is this process that answers for it, and looks for the others; what it did before ends. */
+  async #enter(server: PeerServer | undefined): Promise<void> {
+    const self = { ...this.#identity, url: server === undefined ? this.#nodeUrl : this.#url(server.address) };
+    await this.#leave();
+    this.#server = server;
+    const log = { debug: this.#line("debug"), info: this.#line("info"), warn: this.#line("warn") };
+    this.#discovery = openDiscovery(this.#specs, self, { log, announces: server !== undefined });
+    await withinMs(JOIN_WITHIN_MS, this.#meet(this.#discovery, self));
+  }
+
+  /** Who was a member stays one until the engines of discovery have answered. */
+  async #meet(discovery: Discovery, self: Member & PeerIdentity): Promise<void> {
+    await discovery.ready;
+    if (this.#discovery !== discovery) return;
     const client = this.#client!;
     this.#membership = new Membership({
       self,
-      discovery: this.#discovery,
-      scheme: tls === undefined ? "http" : "https",
+      discovery,
+      scheme: this.#config.tls === undefined ? "http" : "https",
       identify: (url, signal) => client.identify(url, signal),
       unreachableSince: (id) => client.unreachableSince(id),
       mistaken: (id) => client.mistaken(id),
       changed: (members) => this.#changed(members),
-      log,
+      log: this.#context.log,
     });
-    await withinMs(JOIN_WITHIN_MS, this.#firstLook(this.#discovery, this.#membership));
+    await this.#membership.ready;
+  }
+
+  /** So many processes of this node ask its peers. */
+  divide(processes: number): void {
+    this.#client!.divide(processes);
   }
 
   /** This node, as the others know it; undefined where it only asks. */
@@ -195,6 +247,7 @@ export class PeerNode {
     const client = this.#client!.stats();
     return {
       ...client,
+      listening: this.#server !== undefined,
       members: this.#owners.members,
       strangers: this.#membership?.strangers() ?? [],
       served: this.#server?.counters,
@@ -203,9 +256,8 @@ export class PeerNode {
 
   /** Takes back the announcement, finishes what peers have asked for, and is asked no more. */
   async leave(): Promise<void> {
-    await this.#membership?.close();
-    await this.#discovery?.close();
-    await this.#server?.close();
+    const leave = () => this.#leave();
+    await (this.#election === undefined ? leave() : this.#election.close(leave));
   }
 
   /** Requests to peers fail from here on. */
@@ -213,14 +265,24 @@ export class PeerNode {
     await this.#client?.close();
   }
 
+  async #leave(): Promise<void> {
+    const [membership, discovery, server] = [this.#membership, this.#discovery, this.#server];
+    this.#membership = this.#discovery = undefined;
+    await membership?.close();
+    await discovery?.close();
+    await server?.close();
+  }
+
+  /** Where the node is reached through another of its processes; empty where only that one knows its port. */
+  get #nodeUrl(): string {
+    if (this.#address === undefined) return NOWHERE;
+    const { host = "::", port } = this.#address;
+    return port === 0 ? "" : this.#url({ host, port });
+  }
+
   get #auth(): { secret: string } | undefined {
     const { secret } = this.#config;
     return secret === undefined ? undefined : { secret };
-  }
-
-  async #firstLook(discovery: Discovery, membership: Membership): Promise<void> {
-    await discovery.ready;
-    await membership.ready;
   }
 
   #changed(members: readonly Member[]): void {
@@ -251,15 +313,6 @@ function reachable(host: string): string {
   const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
   const outer = addresses.filter(({ internal }) => !internal);
   return (outer.find(({ family }) => family === "IPv4") ?? outer[0])?.address ?? "127.0.0.1";
-}
-
-/** Of two processes that make one at once, the first one's counts. */
-async function storedId(directory: string): Promise<string> {
-  const path = join(directory, ID_FILE);
-  await writeFile(path, randomUUID(), { flag: "wx" }).catch(() => {});
-  const id = await readFile(path, "utf8").catch(() => "");
-  // A crash may leave it empty; one that cannot be kept is a new node's at each start.
-  return /^[0-9a-f-]{36}$/.test(id) ? id : randomUUID();
 }
 
 async function withinMs(ms: number, work: Promise<void>): Promise<void> {

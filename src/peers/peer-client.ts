@@ -51,6 +51,7 @@ export class PeerClient implements SlotSource {
   readonly #options: PeerClientOptions;
   readonly #caller: PeerCaller;
   readonly #links = new Map<string, PeerLink>();
+  #processes = 1;
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
@@ -102,6 +103,12 @@ export class PeerClient implements SlotSource {
     return this.#caller.identify({ url, skewMs: 0 }, this.#silenceMs(), signal);
   }
 
+  /** So many processes of this node ask the same peers, by one name. */
+  divide(processes: number): void {
+    this.#processes = processes;
+    for (const link of this.#links.values()) link.divide(processes);
+  }
+
   /** Since when the peer is left alone because it cannot be reached, by the clock; undefined while it can. */
   unreachableSince(id: string): number | undefined {
     return this.#links.get(id)?.unreachableSince;
@@ -138,6 +145,7 @@ export class PeerClient implements SlotSource {
     if (known?.member.url === member.url) return known;
     const { self, log, clock = systemAlarmClock, random = Math.random } = this.#options;
     const link = new PeerLink(member, { self, log, clock, random, caller: this.#caller, silenceMs: () => this.#silenceMs() });
+    link.divide(this.#processes);
     this.#links.set(member.id, link);
     return link;
   }

@@ -10,7 +10,7 @@ import type { FallbackReason } from "./peer-counters.js";
 import { type CircuitState, PeerHealth } from "./peer-health.js";
 import { differingTerm, type PeerIdentity } from "./peer-protocol.js";
 
-/** Requests to one peer at once: of 8 MiB each they fill any line, and are as many as a frozen peer can keep waiting. */
+/** Requests of a node to one peer at once: of 8 MiB each they fill any line, and are as many as a frozen peer can keep waiting. */
 const AT_ONCE = 8;
 /** A peer that does not serve a store is not asked for its objects for that long, milliseconds: a mount comes with a restart. */
 const NOT_ITS_OWN_MS = 10_000;
@@ -73,6 +73,11 @@ export class PeerLink {
         throw error;
       }
     });
+  }
+
+  /** Keeps to one part of the requests at once, which so many processes of this node share: the peer sees one asker. */
+  divide(processes: number): void {
+    this.#limiter.divide(processes);
   }
 
   /** Since when it is left alone because nothing comes of it; undefined where it answers, be it wrongly. */

@@ -59,11 +59,13 @@ class Line {
  * A request whose priority is raised while it waits moves up.
  */
 export class Limiter {
-  readonly #concurrency: number;
+  readonly #limits: { readonly concurrency: number; readonly requestsPerSecond: number; readonly bandwidth: number };
   readonly #clock: Clock;
   readonly #requests: TokenBucket;
   readonly #bytes: TokenBucket;
   readonly #lines = new Map<Pace | undefined, Line>();
+  #concurrency: number;
+  #processes = 1;
   #arrivals = 0;
   #inFlight = 0;
   #timer: AbortController | undefined;
@@ -74,10 +76,28 @@ export class Limiter {
     bandwidth = Number.POSITIVE_INFINITY,
     clock = systemClock,
   }: Limits) {
+    this.#limits = { concurrency, requestsPerSecond, bandwidth };
     this.#concurrency = concurrency;
     this.#clock = clock;
     this.#requests = new TokenBucket(requestsPerSecond, BURST_MS, clock.now());
     this.#bytes = new TokenBucket(bandwidth, BURST_MS, clock.now());
+  }
+
+  /** Requests in flight at most. */
+  get concurrency(): number {
+    return this.#concurrency;
+  }
+
+  /** Keeps to one part of the limits, which so many processes share. What is in flight ends as it would. */
+  divide(processes: number): void {
+    if (processes === this.#processes) return;
+    const { concurrency, requestsPerSecond, bandwidth } = this.#limits;
+    const now = this.#clock.now();
+    this.#processes = processes;
+    this.#concurrency = Math.max(1, Math.floor(concurrency / processes));
+    this.#requests.setRate(requestsPerSecond / processes, now);
+    this.#bytes.setRate(bandwidth / processes, now);
+    this.#pump();
   }
 
   stats(): LimiterStats {

@@ -3,17 +3,24 @@
  * than the bucket passes too, and the next waits until the debt is paid. The long-run rate is exact. Time is given, in milliseconds.
  */
 export class TokenBucket {
-  readonly #perMs: number;
-  readonly #capacity: number;
+  readonly #burstMs: number;
+  #perMs: number;
   #level: number;
   #at: number;
 
   /** `perSecond` may be Infinity. `burstMs`: how much unused time is saved up. */
   constructor(perSecond: number, burstMs: number, now: number) {
     this.#perMs = perSecond / 1000;
-    this.#capacity = Math.max(1, this.#perMs * burstMs);
+    this.#burstMs = burstMs;
     this.#level = this.#capacity;
     this.#at = now;
+  }
+
+  /** Changes the rate from `now` on. */
+  setRate(perSecond: number, now: number): void {
+    this.waitMs(now);
+    this.#perMs = perSecond / 1000;
+    this.#level = Math.min(this.#level, this.#capacity);
   }
 
   /** Milliseconds until the next take may go; 0 for now. */
@@ -27,5 +34,9 @@ export class TokenBucket {
 
   take(amount: number): void {
     this.#level -= amount;
+  }
+
+  get #capacity(): number {
+    return Math.max(1, this.#perMs * this.#burstMs);
   }
 }

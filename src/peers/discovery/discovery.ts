@@ -35,7 +35,7 @@ export interface DiscoveryOptions {
   readonly announces?: boolean;
 }
 
-/** Begins to look for peers at once. `specs` come from `parseDiscover`. Throws MILLRACE_CONFIG where `self.url` is not `http://host:port`. */
+/** Begins to look for peers at once. `specs` come from `parseDiscover`. Throws MILLRACE_CONFIG where it announces and `self.url` is not `http://host:port`. */
 export function openDiscovery(specs: readonly DiscoverSpec[], self: Announcement, options: DiscoveryOptions): Discovery {
   return new MergedDiscovery(specs, self, options);
 }
@@ -50,7 +50,8 @@ class MergedDiscovery implements Discovery {
 
   constructor(specs: readonly DiscoverSpec[], self: Announcement, { log, announces = true, ...rest }: DiscoveryOptions) {
     const address = addressOfUrl(self.url);
-    if (address === undefined) throw new MillraceError("MILLRACE_CONFIG", "peers.advertise: expected host:port, or http://host:port");
+    if (address === undefined && announces)
+      throw new MillraceError("MILLRACE_CONFIG", "peers.advertise: expected host:port, or http://host:port");
     const { clock = idleClock, random = Math.random } = rest;
     this.#self = { id: self.id, ...address };
     this.#written = specs.flatMap((spec) => (spec.kind === "static" ? spec.addresses : []));

@@ -6,10 +6,14 @@ import type { FoundPeer } from "./found-peer.js";
  * Of several addresses of one id the first counts, in the order of the lists. Where several ids claim one address (an old one
  * that has not run out yet, and its successor) the address is kept without any: the handshake tells whose it is.
  */
-export function mergePeers(lists: readonly (readonly FoundPeer[])[], self: { readonly id: string } & Address): readonly FoundPeer[] {
+export function mergePeers(
+  lists: readonly (readonly FoundPeer[])[],
+  self: { readonly id: string } & Partial<Address>,
+): readonly FoundPeer[] {
   const found = new Map<string, { readonly bare: FoundPeer; readonly claims: FoundPeer[] }>();
   const ids = new Set([self.id]);
-  const own = formatAddress(self);
+  const { host, port } = self;
+  const own = host === undefined || port === undefined ? undefined : formatAddress({ host, port });
   for (const peer of lists.flat()) {
     const address = formatAddress(peer);
     if (address === own || (peer.id !== undefined && ids.has(peer.id))) continue;

@@ -180,6 +180,21 @@ describe("nodes that share an origin", () => {
     await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 1, tlsFailures: 1 }));
   });
 
+  it("asks a peer for no more than its part of what a node may, where that is several processes", async () => {
+    const owner = await cluster.node("owner");
+    const other = await cluster.node("other");
+    other.client.divide(2);
+    cluster.store.shut();
+    const early = Array.from({ length: 6 }, (_, i) => read(other, `early ${i}`, BLOCK));
+    // Of four requests one is kept for what a loop waits for.
+    await vi.waitFor(() => expect(owner.server.inFlight).toBe(3));
+    expect(other.client.stats().peers).toMatchObject([{ inFlight: 3, queued: 3 }]);
+    other.client.divide(1);
+    await vi.waitFor(() => expect(owner.server.inFlight).toBe(6));
+    cluster.store.open();
+    await Promise.all(early);
+  });
+
   it("keeps serving whole blocks when many ask for many, and leaves nothing leased", async () => {
     const owner = await cluster.node("owner", { blocks: 20 });
     const others = [await cluster.node("a"), await cluster.node("b")];

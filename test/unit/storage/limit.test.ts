@@ -47,6 +47,30 @@ describe("Limiter", () => {
     expect(first.started).toEqual(["a"]);
   });
 
+  it("keeps to its part of the limits while several processes share them, one request at least", async () => {
+    const clock = new ManualClock();
+    const limiter = new Limiter({ concurrency: 8, bandwidth: 1_000_000, clock });
+    const { started, start, end } = starter(limiter);
+    limiter.divide(4);
+    for (const name of ["a", "b", "c", "d"]) void start(name);
+    await settle();
+    expect(started).toEqual(["a", "b"]);
+    limiter.divide(2);
+    await settle();
+    expect(started).toEqual(["a", "b", "c", "d"]);
+    for (const name of ["a", "b", "c", "d"]) await end(name);
+    limiter.divide(100);
+    expect(limiter.concurrency).toBe(1);
+    limiter.divide(4);
+    // A part of the bandwidth is 250 bytes a millisecond; of the burst, 1,000 are left of a hundredth part.
+    void start("large", 0, 125_000);
+    void start("next");
+    await clock.advance(495);
+    expect(started.slice(4)).toEqual(["large"]);
+    await clock.advance(2);
+    expect(started.slice(4)).toEqual(["large", "next"]);
+  });
+
   it("lets no more run than may, lower priority numbers first, first come first within one", async () => {
     const limiter = new Limiter({ concurrency: 1 });
     const { started, start, end } = starter(limiter);

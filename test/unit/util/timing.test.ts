@@ -96,6 +96,19 @@ describe("TokenBucket", () => {
     expect(bucket.waitMs(0)).toBe(0);
   });
 
+  test("takes another rate from one moment on, and keeps what it owes", () => {
+    const bucket = new TokenBucket(1000, 100, 0);
+    bucket.take(600);
+    bucket.setRate(250, 300); // 300 of 500 are paid.
+    expect(bucket.waitMs(300)).toBe(800);
+    bucket.setRate(1000, 700); // 100 of 200.
+    expect(bucket.waitMs(700)).toBe(100);
+    expect(bucket.waitMs(1e6)).toBe(0);
+    bucket.setRate(10, 1e6); // Of the 100 saved, 1 is left.
+    bucket.take(2);
+    expect(bucket.waitMs(1e6)).toBe(100);
+  });
+
   test("holds its rate over a long run of any amounts", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 5000 }), { minLength: 20, maxLength: 100 }), (amounts) => {
