@@ -25,8 +25,8 @@ export class Mounts {
   readonly #s3: WireS3 | undefined;
   readonly #openStore: OpenStore;
   readonly #stores = new Map<string, Promise<OriginStore>>();
-  /** Of URIs that needed no mount. */
-  readonly #bareRoots = new Set<string>();
+  /** Roots of URIs that needed no mount; of files, the folder: the root would be the whole machine. */
+  readonly #bare = new Map<string, { readonly root: string; readonly path: string; readonly mount: undefined }>();
   readonly #rules = new Map<string, HoldRules>();
 
   constructor(config: EngineConfig, openStore: OpenStore) {
@@ -54,15 +54,12 @@ export class Mounts {
 
   /**
    * The place of an object that a peer names, by its store's URI and its path: within a mount of this mill, or a root that was opened here
-   * without one. Undefined where it is of neither, and for a file's path that leads elsewhere by its dots.
+   * without one. Undefined where it is of neither, and where its path leads elsewhere by dots.
    */
   async covering(uri: string): Promise<Place | undefined> {
-    if (uri.startsWith("file:") && parseUri(uri).path !== uri.slice("file:///".length)) return undefined;
+    if (!isPlain(uri)) return undefined;
     const mounts = this.#mounts.map((mount) => ({ ...parseUri(mount.uri), mount }));
-    for (const { root, path, mount } of [
-      ...mounts,
-      ...Array.from(this.#bareRoots, (bare) => ({ root: bare, path: "", mount: undefined })),
-    ]) {
+    for (const { root, path, mount } of [...mounts, ...this.#bare.values()]) {
       const store = await this.#store(root, mount?.s3 ?? this.#s3, mount).catch(() => undefined);
       const below = path === "" ? "" : `${path.replace(/\/$/, "")}/`;
       if (store !== undefined && `${uri}/`.startsWith(`${store.uri}/${below}`))
@@ -78,9 +75,14 @@ export class Mounts {
 
   async #place(uri: string, mount: MountConfig | undefined): Promise<Place> {
     const { root, path } = parseUri(uri);
-    if (mount === undefined) this.#bareRoots.add(root);
+    if (mount === undefined) this.#remember(root, path);
     const s3 = mount?.s3 ?? this.#s3;
     return this.#placeIn(await this.#store(root, s3, mount), root, path, mount);
+  }
+
+  #remember(root: string, path: string): void {
+    const below = root === "file://" ? path.slice(0, path.lastIndexOf("/") + 1) : "";
+    this.#bare.set(`${root}/${below}`, { root, path: below, mount: undefined });
   }
 
   #placeIn(store: OriginStore, root: string, path: string, mount: MountConfig | undefined): Place {
@@ -116,6 +118,13 @@ export class Mounts {
     }
     return rules;
   }
+}
+
+/** Whether a URI's path is what it says: no dots that lead elsewhere, nothing that an http client would write in another way. */
+function isPlain(uri: string): boolean {
+  if (/^https?:/i.test(uri)) return URL.canParse(uri) && new URL(uri).href === uri;
+  if (!uri.startsWith("file:")) return true;
+  return uri.startsWith("file:///") && parseUri(uri).path === uri.slice("file:///".length);
 }
 
 function slashed(path: string): string {

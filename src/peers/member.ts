@@ -8,3 +8,11 @@ export interface Member {
   /** Where it answers now: `http://host:port` or `https://host:port`. */
   readonly url: string;
 }
+
+/** Outside it a share is smaller than what tickets of 32 bits can tell apart. */
+export const WEIGHTS = { min: 1e-6, max: 1e9 } as const;
+
+/** 0, or within `WEIGHTS`. */
+export function isWeight(weight: number): boolean {
+  return weight === 0 || (weight >= WEIGHTS.min && weight <= WEIGHTS.max);
+}

@@ -48,6 +48,8 @@ interface Contact {
   readonly found: FoundPeer;
   readonly url: string;
   member: Member | undefined;
+  /** This node answers there. */
+  own: boolean;
   /** Why it is none. */
   reason: string;
 }
@@ -75,7 +77,7 @@ export class Membership {
   /** Peers that are found but do not belong, by URL. */
   strangers(): readonly Stranger[] {
     return Array.from(this.#contacts.values())
-      .filter(({ member }) => member === undefined)
+      .filter(({ member, own }) => member === undefined && !own)
       .map(({ url, found, reason }) => ({ url, id: found.id, reason }));
   }
 
@@ -94,7 +96,7 @@ export class Membership {
     for (const [url, peer] of found) {
       // The same address with another id is another peer.
       if (this.#contacts.has(url) && this.#contacts.get(url)!.found.id === peer.id) continue;
-      const contact = { found: peer, url, member: undefined, reason: "not asked yet" };
+      const contact = { found: peer, url, member: undefined, own: false, reason: "not asked yet" };
       this.#contacts.set(url, contact);
       fresh.push(contact);
     }
@@ -110,7 +112,7 @@ export class Membership {
         return;
       }
       for (const contact of this.#contacts.values()) this.#drop(contact);
-      await this.#ask([...this.#contacts.values()].filter(({ member }) => member === undefined));
+      await this.#ask([...this.#contacts.values()].filter(({ member, own }) => member === undefined && !own));
     }
   }
 
@@ -139,7 +141,8 @@ export class Membership {
       const identity = await identify(contact.url, this.#closing.signal);
       const { id, weight, labels } = identity;
       const differs = differingTerm(self, identity);
-      if (id === self.id) contact.reason = "it is this node";
+      contact.own = id === self.id;
+      if (contact.own) contact.reason = "it is this node";
       else if (contact.found.id !== undefined && contact.found.id !== id) contact.reason = `another answers in its place (${id})`;
       else if (differs !== undefined) contact.reason = `it differs in ${differs}`;
       else contact.member = { id, weight, labels, url: contact.url };
@@ -149,8 +152,7 @@ export class Membership {
     if (contact.member === undefined && contact.reason !== before && !this.#closing.signal.aborted) this.#say(contact);
   }
 
-  #say({ url, reason }: Contact): void {
-    const own = reason === "it is this node";
+  #say({ url, own, reason }: Contact): void {
     this.#parts.log?.(own ? "debug" : "warn", { url, reason }, "A peer that was found is not asked for blocks");
   }
 

@@ -72,7 +72,8 @@ export class PeerClient implements SlotSource {
 
   /** All of the blocks, or none. Throws MILLRACE_ABORTED, MILLRACE_CLOSED, MILLRACE_NO_SPACE; whatever peers do is counted and passed over. */
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]> {
-    for (const member of this.#ranked(object, demand.begin)) {
+    // As `elsewhere` has it: a block may be longer than a group.
+    for (const member of this.#ranked(object, firstBlock * this.#options.self.blockSize)) {
       if (member.id === this.#options.self.id) break;
       const leases = await this.#ask(this.#link(member), object, firstBlock, count, demand);
       if (leases !== undefined) return leases;

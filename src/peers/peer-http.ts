@@ -20,7 +20,8 @@ export function peerHttpServer(listener: RequestListener, tls: PeerTls | undefin
     connectionsCheckingInterval: HEAD_MS / 5,
     noDelay: true,
   };
-  const server = tls === undefined ? createServer(options, listener) : createTlsServer({ ...options, ...bothSides(tls) }, listener);
+  const secure = tls && { ...options, ...bothSides(tls), handshakeTimeout: HEAD_MS };
+  const server = secure === undefined ? createServer(options, listener) : createTlsServer(secure, listener);
   server.on("connection", (socket: Socket) => socket.unref());
   return server.unref();
 }

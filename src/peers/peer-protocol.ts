@@ -15,6 +15,7 @@
 import { z } from "zod";
 import { objectId } from "../blocks/object-version.js";
 import { groupOf } from "./group.js";
+import { isWeight } from "./member.js";
 
 export const PROTOCOL_VERSION = 1;
 export const PEER_PATH: string = `/v${PROTOCOL_VERSION}/peer`;
@@ -114,7 +115,7 @@ const identitySchema = z.object({
   blockSize: z.number().int(),
   groupBytes: z.number().int(),
   hashing: z.string().max(256),
-  weight: z.number().min(0),
+  weight: z.number().refine(isWeight),
   labels: z.record(z.string(), z.string()),
 });
 

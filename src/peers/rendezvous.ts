@@ -2,7 +2,7 @@
 import { LRUCache } from "lru-cache";
 import { MillraceError } from "../errors.js";
 import { groupCount } from "./group.js";
-import type { Member } from "./member.js";
+import { isWeight, type Member, WEIGHTS } from "./member.js";
 import { nameWords, Strata } from "./strata.js";
 
 /** Names what ownership depends on beside members and objects: nodes with another one disagree about nearly every group. */
@@ -22,8 +22,6 @@ const CACHE_BYTES = 16 * 2 ** 20;
 /** Of an entry beside its ranking: key, array, place in the cache. */
 const ENTRY_BYTES = 300;
 
-/** Outside it a share is smaller than what tickets of 32 bits can tell apart. */
-const WEIGHTS = { min: 1e-6, max: 1e9 } as const;
 /** Members are remembered as 16-bit numbers. */
 const MAX_MEMBERS = 2 ** 16;
 
@@ -91,7 +89,7 @@ function checkMembers(sorted: readonly Member[]): void {
   for (const [i, { id, weight }] of sorted.entries()) {
     if (id === sorted[i + 1]?.id)
       throw new MillraceError("MILLRACE_CONFIG", `peers.discover: two members have the id "${id}"; give each node its own`);
-    if (weight !== 0 && !(weight >= WEIGHTS.min && weight <= WEIGHTS.max))
+    if (!isWeight(weight))
       throw new MillraceError("MILLRACE_CONFIG", `peers.weight: expected 0, or ${WEIGHTS.min} to ${WEIGHTS.max}, got ${weight} of "${id}"`);
   }
 }
