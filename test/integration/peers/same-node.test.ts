@@ -121,7 +121,10 @@ test("one process answers the node's peers, and another when it is gone", async 
     await origin.reset();
     const epochs = await Promise.all([epochOf(other), ...all.map((one) => one.epoch(0))]);
     for (const seen of epochs) expect(seen.sort()).toEqual(expected);
-    expect(await sentOfShards()).toBeLessThanOrEqual(1.02 * made.byteLength);
+    // On a machine that stands still for a second a peer passes for silent: each time its group is read again, and that is counted.
+    const figures = [other.stats(), ...(await Promise.all(all.map((one) => one.stats())))].flatMap((stats) => Object.entries(stats.peers!));
+    const silences = figures.reduce((sum, [name, count]) => (name.startsWith("fallbacks") ? sum + Number(count) : sum), 0);
+    expect(await sentOfShards()).toBeLessThanOrEqual(1.02 * made.byteLength + silences * 8 * 2 ** 20);
     before!.signal("SIGKILL");
     const left = all.filter((one) => one !== before);
     await vi.waitFor(async () => expect(await listening(left)).toHaveLength(1), { timeout: 20_000, interval: 100 });
