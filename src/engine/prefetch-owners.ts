@@ -7,7 +7,7 @@ import type { Held } from "../peers/held-protocol.js";
 import type { Member } from "../peers/member.js";
 import { PeerFault } from "../peers/peer-answers.js";
 import type { ByteRange } from "../readahead/plan.js";
-import { systemClock } from "../util/clock.js";
+import { type Clock, systemClock } from "../util/clock.js";
 import type { PeerNode } from "./peer-node.js";
 
 /** Parts asked of one owner at once: half of what a peer may be asked for, so that loops' reads find room. */
@@ -25,7 +25,7 @@ export interface AwayPart extends ByteRange {
 export function byOwner(
   object: ObjectVersion,
   ranges: readonly ByteRange[],
-  peers: PeerNode | undefined,
+  peers: Pick<PeerNode, "ownerOf"> | undefined,
 ): { readonly own: readonly ByteRange[]; readonly away: readonly AwayPart[] } {
   if (peers === undefined) return { own: ranges, away: [] };
   const own: ByteRange[] = [];
@@ -44,13 +44,15 @@ export function byOwner(
 
 /** Has owners load what is theirs. */
 export class OwnersLoad {
-  readonly #peers: PeerNode;
+  readonly #peers: Pick<PeerNode, "hold">;
   readonly #priority: number;
+  readonly #clock: Clock;
   readonly #limits = new Map<string, LimitFunction>();
 
-  constructor(peers: PeerNode, priority: number) {
+  constructor(peers: Pick<PeerNode, "hold">, priority: number, clock: Clock = systemClock) {
     this.#peers = peers;
     this.#priority = priority;
+    this.#clock = clock;
   }
 
   /** Runs `work` in the owner's turn. */
@@ -71,7 +73,7 @@ export class OwnersLoad {
       } catch (error) {
         if (!(error instanceof PeerFault)) throw error;
         if (error.reason !== "busy" || tries === BUSY_TRIES) throw notLoaded(object, owner, error);
-        await systemClock.sleep(BUSY_PAUSE_MS, signal);
+        await this.#clock.sleep(BUSY_PAUSE_MS, signal);
       }
     }
   }

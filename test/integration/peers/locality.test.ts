@@ -1,4 +1,7 @@
 /** Where the data is, and bringing it there: what each node holds, and a prefetch in which each loads what it owns. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Millrace, openMillrace, type Progress } from "../../../src/index.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
@@ -75,6 +78,45 @@ describe("prefetching for the cluster", () => {
     expect((await heldNow(nodes)).reduce((sum, bytes) => sum + bytes, 0)).toBe(TOTAL);
     expect(nodes.map((node) => node.stats().peers!.members)).toEqual([3, 3, 3]);
     expect(await mill.peers()).toMatchObject([{ state: "self", url: undefined, weight: 0 }, ...nodes.map(() => ({ state: "member" }))]);
+  }, 60_000);
+
+  test("a process that only asks reads the directory that it shares with a node, and leaves fetching to it", async () => {
+    const path = await mkdtemp(join(tmpdir(), "millrace-locality-"));
+    try {
+      const cache = { memory: 0, disk: [{ path, capacity: "64MiB" }], blockSize: "64KiB" };
+      const [node] = (await cluster((i) => ({ ...labelled(i), ...(i === 0 && { cache }) }))) as [Millrace];
+      const asker = await openMillrace({ ...nodeOptions(origin, undefined, at.join(",")), cache });
+      mills.push(asker);
+      expect((await asker.peers()).map(({ state }) => state)).toEqual(["self", "member", "member", "member"]);
+      expect(await asker.prefetch("/data/set", { scope: "cluster" }).done).toMatchObject({ bytes: TOTAL, failures: [] });
+      for (const [i, size] of SIZES.entries()) expect(await asker.readFile(`/data/set/${i}.bin`)).toHaveLength(size);
+      expect(await ranged()).toBe(TOTAL);
+      await Promise.all([node.peers(), asker.peers()]);
+      const owned = node.stats().disk!.heldBytes as number;
+      expect(owned).toBeGreaterThan(0);
+      // What is being written yet is read from the node's memory.
+      expect(asker.stats().disk!.bytes).toBeGreaterThan(0);
+      expect((asker.stats().disk!.bytes as number) + (asker.stats().peers!.bytes as number)).toBe(TOTAL);
+      expect(asker.stats().disk).toMatchObject({ writes: 0 });
+    } finally {
+      await Promise.all(mills.splice(0).map((mill) => mill.close()));
+      await rm(path, { recursive: true });
+    }
+  }, 60_000);
+
+  test("a node that ends meanwhile fails its part; the others load theirs, and nothing waits for it", async () => {
+    const nodes = await cluster();
+    await origin.shape({ firstByteMs: 150 });
+    const job = nodes[0]!.prefetch("/data/set", { scope: "cluster" });
+    await vi.waitFor(() => expect(job.progress.totalBytes).toBe(TOTAL), { timeout: 20_000 });
+    await nodes[2]!.close();
+    const { failures, objects } = await job.done;
+    expect(objects + failures.length).toBe(OBJECTS);
+    for (const { code, message } of failures)
+      expect([code, message]).toEqual(["MILLRACE_UNAVAILABLE", expect.stringMatching(/did not load what it owns/)]);
+    const owned = (mill: Millrace) => mill.prefetch("/data/set").done;
+    // Who has ended owns for 10 s more: what these two own of it, they hold.
+    for (const report of [await owned(nodes[0]!), await owned(nodes[1]!)]) expect(report).toMatchObject({ bytes: 0, failures: [] });
   }, 60_000);
 
   test("for the process: what this node owns, and no more", async () => {
