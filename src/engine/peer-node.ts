@@ -200,8 +200,7 @@ export class PeerNode {
 
   /** Whose the bytes at `begin` of the object are to hold; undefined where this node holds them. */
   ownerOf(object: ObjectVersion, begin: number): Member | undefined {
-    const owner = this.#owners.owner(object.id, groupOf(begin), object.size);
-    return owner?.id === this.#identity.id ? undefined : owner;
+    return this.#client!.elsewhere(object, begin) ? this.#owners.owner(object.id, groupOf(begin), object.size) : undefined;
   }
 
   /** As PeerClient.hold. */

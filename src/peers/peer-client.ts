@@ -137,6 +137,8 @@ export class PeerClient implements SlotSource {
   }
 
   #ranked(object: ObjectVersion, begin: number): readonly Member[] {
+    // A presigned URL is a secret, and travels only where nobody can read it.
+    if (this.#options.tls === undefined && /^https?:[^?]*\?/.test(object.uri)) return [];
     return this.#options.owners.ranked(object.id, groupOf(begin), object.size);
   }
 
