@@ -8,7 +8,7 @@ import { answerParts, type Proof } from "./peer-answers.js";
 import type { PeerServerCounters } from "./peer-counters.js";
 import { type BlockRequest, formatChecksums, HEADER, PeerRefusal } from "./peer-protocol.js";
 
-/** While blocks are fetched, the asker hears of us that often, milliseconds: four times within its shortest patience. */
+/** While blocks are fetched, the asker hears of us that often, milliseconds: eight times within its shortest patience. */
 const BEAT_MS = 100;
 /** An asker that has not taken its answer by then is too slow to wait for, milliseconds: 8 MiB at 140 KB/s. */
 const ANSWER_MS = 60_000;
