@@ -12,8 +12,11 @@ import { differingTerm, type PeerIdentity } from "./peer-protocol.js";
 
 /** Requests of a node to one peer at once: of 8 MiB each they fill any line, and are as many as a frozen peer can keep waiting. */
 const AT_ONCE = 8;
-/** A peer that does not serve a store is not asked for its objects for that long, milliseconds: a mount comes with a restart. */
-const NOT_ITS_OWN_MS = 10_000;
+/**
+ * A peer that does not serve a store is not asked for its objects for that long, milliseconds: a mount comes with a restart, but a root that is
+ * opened by its URI may be opened there a moment later than here.
+ */
+const NOT_ITS_OWN_MS = 1_000;
 
 export interface PeerState {
   readonly id: string;

@@ -100,6 +100,13 @@ describe("examples", { timeout: 2 * LIMIT_MS }, () => {
     expect(lines.at(-1)).toBe("every sample exactly once");
   });
 
+  it("ddp", async () => {
+    const lines = await linesOf("ddp");
+    // Two epochs of 1,024 samples, in global batches of 32.
+    for (const rank of [0, 1]) expect(lines).toContain(`rank ${rank}: 1024 rows in 64 steps, some of them from the other`);
+    expect(lines.slice(-2)).toEqual(["both ranks in step, in the global order of one", "two ranks and one come to the same model"]);
+  });
+
   it("own-store", async () => {
     const lines = await linesOf("own-store");
     // Twenty of them: 21 bytes each, and one more from "Review 10" on.
