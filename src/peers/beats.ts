@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { AlarmClock } from "../util/alarm-clock.js";
 
-/** While a peer is at work, the asker hears of it that often, milliseconds: four times within its shortest patience. */
+/** While a peer is at work, the asker hears of it that often, milliseconds: eight times within its shortest patience. */
 const BEAT_MS = 100;
 
 /** Says 102 now and then while `work` is under way. */
