@@ -4,7 +4,7 @@
  *
  *   npm run bench [-- epochs …] [--rounds 5] [--long] [--smoke]
  *
- * `--long` runs the whole matrix of a scenario. `--smoke` runs each scenario once and small, and holds the counts only: it says
+ * `--long` runs the whole matrix of a scenario, and those that else run only where they are named (cluster). `--smoke` runs each scenario once and small, and holds the counts only: it says
  * nothing about speed, and writes nothing.
  */
 import { execFile } from "node:child_process";
@@ -111,6 +111,7 @@ async function main(): Promise<void> {
   for (const name of names) {
     if (positionals.length > 0 && !positionals.includes(name)) continue;
     const { scenario } = (await import(new URL(`${name}.ts`, folder).href)) as { scenario: Scenario };
+    if (scenario.byNameOnly && positionals.length === 0 && !values.smoke && !values.long) continue;
     await runScenario(scenario, { smoke: values.smoke, long: values.long, rounds });
   }
   if (!values.smoke) await writePage(names);

@@ -63,6 +63,8 @@ export interface Scenario {
   readonly title: string;
   /** Default number of rounds, for the whole bench to end within 20 minutes. */
   readonly rounds: number;
+  /** Too long for the 20 minutes: runs where it is named, in smoke runs and in long ones. Default false. */
+  readonly byNameOnly?: boolean;
   readonly columns: readonly Column[];
   readonly bars: readonly Bar[];
   prepare(options: PrepareOptions): Promise<PreparedScenario>;

@@ -246,6 +246,7 @@ export const scenario: Scenario = {
   name: "cluster",
   title: "Nodes with one cache, processes on loopback: 2,304 samples of 110 KB in 4 shards of 63 MB, 20 ms to the first byte",
   rounds: 2,
+  byNameOnly: true,
   columns: [
     { figure: SENT, title: "origin bytes ÷ dataset", digits: 3, chart: true },
     { figure: "originRequests", title: "origin requests", digits: 0 },
