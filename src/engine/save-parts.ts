@@ -56,19 +56,32 @@ export class SavePart {
   }
 }
 
+/** A part that the caller is to fill. */
+interface Lent {
+  readonly part: SavePart;
+  readonly full: Deferred<void>;
+}
+
 /** Lends parts to the caller's thread, one at a time, to be filled. */
 export class Lending {
-  #offer: Deferred<SavePart | undefined> = deferred();
-  #lent: { readonly part: SavePart; readonly full: Deferred<void> } | undefined;
+  #offer: Deferred<Lent | undefined> = deferred();
+  /** What the caller has in hand. */
+  #lent: Lent | undefined;
   #ended = false;
 
   /** The file's parts, as the caller fills them: each is its reader's to release. */
-  async *parts(cache: BlockCache, size: number, signal: AbortSignal): AsyncGenerator<SavePart, void, undefined> {
+  async *parts(
+    cache: Pick<BlockCache, "slab" | "blockSize">,
+    size: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<SavePart, void, undefined> {
     const length = partBytes(cache);
     for (let begin = 0; begin < size; begin += length) {
       const part = new SavePart(cache, begin, Math.min(size, begin + length));
+      const full = deferred<void>();
       try {
-        await this.#fill(part, signal);
+        this.#offer.resolve({ part, full });
+        await unlessAborted(full.promise, signal, "The save");
       } catch (error) {
         part.release();
         throw error;
@@ -80,10 +93,14 @@ export class Lending {
   /** The caller has written what was lent, and wants more. */
   async next(): Promise<SaveRoom> {
     this.takeBack();
-    const part = this.#ended ? undefined : await this.#offer.promise;
-    if (part === undefined) return undefined;
+    const lent = this.#ended ? undefined : await this.#offer.promise;
+    // The offer may be of a save that has ended since, whose part is gone.
+    if (lent === undefined || this.#ended) return undefined;
     this.#offer = deferred();
-    return part.views;
+    // The save may end while the caller writes: until it says that it does not, the memory is nobody else's.
+    lent.part.retain();
+    this.#lent = lent;
+    return lent.part.views;
   }
 
   /** There is nothing more to write. */
@@ -97,14 +114,5 @@ export class Lending {
     this.#lent?.part.release();
     this.#lent?.full.resolve();
     this.#lent = undefined;
-  }
-
-  async #fill(part: SavePart, signal: AbortSignal): Promise<void> {
-    // The caller may be writing when the save ends: until it says that it is not, the memory is nobody else's.
-    part.retain();
-    const full = deferred<void>();
-    this.#lent = { part, full };
-    this.#offer.resolve(part);
-    await unlessAborted(full.promise, signal, "The save");
   }
 }
