@@ -1,5 +1,6 @@
 /** The mill on the caller's side: a thin proxy of the engine, so that a loop that blocks its thread blocks no reading. */
 import type {
+  Checkpoint,
   Dataset,
   DatasetOptions,
   Fields,
@@ -17,6 +18,7 @@ import type {
   S3Credentials,
   Watch,
 } from "./api.js";
+import { openCheckpoint } from "./checkpoint/open-checkpoint.js";
 import { type Connection, connect } from "./engine/connect.js";
 import { startPrefetch } from "./engine/prefetch-job.js";
 import type { CallOptions } from "./engine/rpc.js";
@@ -135,6 +137,10 @@ class Mill implements Millrace {
 
   prefetch(source: Parameters<Millrace["prefetch"]>[0], options: PrefetchOptions = {}): PrefetchJob {
     return startPrefetch(this.#nextId++, source, options, this.#connection.rpc, (...call) => this.#call(...call));
+  }
+
+  checkpoint(source: string, options: Watch = {}): Promise<Checkpoint> {
+    return openCheckpoint((...call) => this.#call(...call), source, options);
   }
 
   async evict(prefix: string): Promise<number> {

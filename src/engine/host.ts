@@ -19,7 +19,7 @@ import { combinedSignal } from "../util/combined-signal.js";
 import { probeFields, readRows } from "./batch-maker.js";
 import { type EngineDataset, openDataset } from "./datasets.js";
 import { figures } from "./figures.js";
-import { Files, type ReadRequest } from "./files.js";
+import { Files, type PiecesRequest, type ReadRequest } from "./files.js";
 import { IoPool } from "./io-pool.js";
 import { EngineLoader } from "./loaders.js";
 import { Locator } from "./locate.js";
@@ -125,10 +125,8 @@ export class EngineHost {
     return {
       stat: ({ path }: { path: string }, { signal }: CallContext) => this.#files.stat(path, signal),
       list: (prefix: string, context: CallContext) => this.#list(prefix, context),
-      read: async (request: ReadRequest, context: CallContext) => {
-        const bytes = await this.#files.read(request, context);
-        return new Transfer(bytes, [bytes.buffer]);
-      },
+      read: async (request: ReadRequest, context: CallContext) => handedOver(await this.#files.read(request, context)),
+      readPieces: async (request: PiecesRequest, context: CallContext) => handedOver(await this.#files.readPieces(request, context)),
       writeBegin: (request: { id: number; path: string; size: number | undefined }, context: CallContext) =>
         this.#writes.begin(request, context),
       writePart: (request: { id: number; bytes: Uint8Array | undefined }) => this.#writes.part(request),
@@ -300,6 +298,10 @@ export class EngineHost {
     await this.#io?.close();
     this.#refresh();
   }
+}
+
+function handedOver(bytes: Uint8Array<ArrayBuffer>): Transfer<Uint8Array> {
+  return new Transfer(bytes, [bytes.buffer]);
 }
 
 export interface PrefetchRequest extends PrefetchTerms {

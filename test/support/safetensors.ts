@@ -12,3 +12,25 @@ export function safetensorsFile(json: unknown, data: Uint8Array = new Uint8Array
 export function entry(dtype: string, shape: readonly number[], begin: number, end: number): object {
   return { dtype, shape, data_offsets: [begin, end] };
 }
+
+export interface MadeTensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly bytes: Uint8Array;
+}
+
+/** A file with these tensors, in this order, behind one another. `pad`: bytes of white space behind the header, to shift the data. */
+export function fileWith(
+  tensors: readonly MadeTensor[],
+  { metadata, pad = 0 }: { metadata?: object; pad?: number } = {},
+): Uint8Array<ArrayBuffer> {
+  let at = 0;
+  const entries = tensors.map(({ name, dtype, shape, bytes }) => {
+    const begin = at;
+    at += bytes.length;
+    return [name, entry(dtype, shape, begin, at)] as const;
+  });
+  const header = JSON.stringify({ ...(metadata && { __metadata__: metadata }), ...Object.fromEntries(entries) });
+  return safetensorsFile(header + " ".repeat(pad), Buffer.concat(tensors.map(({ bytes }) => bytes)));
+}
