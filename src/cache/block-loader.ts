@@ -96,6 +96,12 @@ export class BlockLoader {
     if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
   }
 
+  /** The same of a block of an object that is being written here: whoever may own it, it need not be fetched again. */
+  async keep(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
+    const placement = await this.#parts.admission.place(object, slot.bytes.length);
+    if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
+  }
+
   /** Resolves when no fetch is under way any more. */
   async idle(): Promise<void> {
     while (this.#running.size > 0) await Promise.all(this.#running);
@@ -205,6 +211,7 @@ export class BlockLoader {
   }
 
   #elsewhere(object: ObjectVersion, block: number): boolean {
+    if (object.rules.local) return false;
     return this.#parts.sources.some((source) => source.elsewhere?.(object, block * this.#parts.blockSize) === true);
   }
 

@@ -6,10 +6,10 @@ import type { Slab, Slot } from "../blocks/slab.js";
 import { BlockIndex, type Claim, type Eviction, type HeldBlock } from "./block-index.js";
 import type { DiskCounters } from "./disk-counters.js";
 import { DiskHealth } from "./disk-health.js";
-import { blockPath, CLAIMS, encodeHeader, HEADER_BYTES, matches } from "./disk-layout.js";
+import { blockPath, CLAIMS, encodeHeader, HEADER_BYTES, matches, renamedHeader } from "./disk-layout.js";
 import { DiskLedger } from "./disk-ledger.js";
 import { DiskRoom, type RoomLimits } from "./disk-room.js";
-import { fileExists, readFileInto, removeFile, writeFileAtomically } from "./file-io.js";
+import { fileExists, readFileInto, removeFile, renameFile, writeFileAtomically } from "./file-io.js";
 import { GroupClaims } from "./group-claims.js";
 import { MetaFiles } from "./meta-files.js";
 import type { ProcessIdentity } from "./process-identity.js";
@@ -135,6 +135,21 @@ export class DiskDirectory {
   async remove(block: DiskBlock): Promise<void> {
     if (!this.index.remove(block) || block.writing) return;
     await this.#unlink(blockPath(block.objectId.slice(0, 32), block.block, block.blockSize), block.charge);
+  }
+
+  /** The block's object has this version now: its file gets another name, and its header says so. */
+  async rename(block: DiskBlock, to: ObjectVersion): Promise<void> {
+    if (!this.index.remove(block)) return;
+    const from = join(this.root, blockPath(block.objectId, block.block, block.blockSize));
+    const path = join(this.root, blockPath(to.id, block.block, block.blockSize));
+    const renamed = await this.#writers(() =>
+      this.health.attempt(() => renameFile(from, path, HEADER_BYTES, (header) => renamedHeader(header, to.id)).then(() => true), true),
+    );
+    if (renamed !== true) return this.#unlink(blockPath(block.objectId, block.block, block.blockSize), block.charge);
+    if (this.index.get(to.id, block.block) !== undefined) return this.room.release(block.charge);
+    const held = { ...block, objectId: to.id, slot: undefined };
+    this.index.add(held);
+    if (block.slot !== undefined) remember(held, block.slot);
   }
 
   /** Waits for the writes in flight, then gives the grant back. */

@@ -196,6 +196,15 @@ export class DiskTier {
       for (const block of [...(directory.index.blocks(objectId)?.values() ?? [])]) await directory.remove(block);
   }
 
+  /** What is held of an object that was being written is of this version now. */
+  async rename(from: string, to: ObjectVersion): Promise<void> {
+    await this.written();
+    const renaming = this.directories.flatMap((directory) =>
+      [...(directory.index.blocks(from)?.values() ?? [])].map((block) => directory.rename(block, to)),
+    );
+    await Promise.all(renaming);
+  }
+
   requeue(objectId: string): void {
     for (const directory of this.directories) directory.index.requeue(objectId);
   }

@@ -55,6 +55,12 @@ export class MemoryTier {
     this.index.add(held);
   }
 
+  /** The block's object has this version now. */
+  rename(block: MemoryBlock, to: ObjectVersion): void {
+    if (this.index.get(to.id, block.block) !== undefined) this.drop(block);
+    else if (this.index.remove(block)) this.index.add({ ...block, objectId: to.id });
+  }
+
   evict(block: MemoryBlock): void {
     if (this.drop(block)) this.#onEvicted();
   }

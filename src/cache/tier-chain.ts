@@ -1,13 +1,15 @@
 /** The block cache: memory → disks → origin. What is here is served without I/O; what is not is fetched once, however many ask. */
 import type { BlockLease, Demand, Tier } from "../blocks/block-source.js";
-import type { ObjectVersion } from "../blocks/object-version.js";
+import type { HoldRules, ObjectVersion } from "../blocks/object-version.js";
 import { Slab } from "../blocks/slab.js";
 import { partOf } from "../blocks/span.js";
 import { abortedError, MillraceError } from "../errors.js";
+import type { OriginStore } from "../storage/origin-store.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import { Admission, References } from "./admission.js";
 import { BlockLoader, type LoadDemand, type SlotSource } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
+import { CacheFill } from "./cache-fill.js";
 import { type CacheLog, type DiskDirectoryOptions, DiskTier } from "./disk-tier.js";
 import { Holdings } from "./holdings.js";
 import { MemoryTier } from "./memory-tier.js";
@@ -109,6 +111,11 @@ export class BlockCache {
       await this.#loader.admit(object, block, part.begin, slot);
       slot.release();
     }
+  }
+
+  /** For an object that is about to be written there, `size` bytes long. */
+  fill(store: OriginStore, path: string, size: number, rules: HoldRules): CacheFill {
+    return new CacheFill(this.#loader, this.#holdings, store, { path, size }, rules);
   }
 
   /** Bytes of [begin, end) of the object, by default of all of it, that memory or the disks hold, each counted once. */
