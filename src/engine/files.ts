@@ -8,7 +8,10 @@ import { ProgressMeter } from "../util/progress-meter.js";
 import { eachPart, type Piece, planParts, readPieces } from "./bulk-read.js";
 import { Copies, type LocalPath } from "./copies.js";
 import { type Mounts, publicInfo } from "./mounts.js";
+import type { PendingVersions } from "./pending-versions.js";
 import type { CallContext } from "./rpc.js";
+import type { Saves } from "./saves.js";
+import type { SavesContext } from "./saves-context.js";
 
 /** What a write keeps in hand for the cache: longer ones are in the cache once they are read. */
 const MOST_WRITTEN_THROUGH = 64 * 2 ** 20;
@@ -33,13 +36,17 @@ export class Files {
   readonly #mounts: Mounts;
   readonly #metadata: MetadataCache;
   readonly #cache: BlockCache;
+  readonly #pending: PendingVersions;
+  readonly #saves: Saves;
   readonly #copies: Copies;
 
   /** `copyRoot`: where copies go; the first cache directory, which is chosen for its speed and space. Default: the system's. */
-  constructor(mounts: Mounts, metadata: MetadataCache, cache: BlockCache, copyRoot: string | undefined) {
+  constructor({ mounts, metadata, cache, pending }: SavesContext, saves: Saves, copyRoot: string | undefined) {
     this.#mounts = mounts;
     this.#metadata = metadata;
     this.#cache = cache;
+    this.#pending = pending;
+    this.#saves = saves;
     this.#copies = new Copies(copyRoot, (object, context, write) =>
       eachPart(cache, object, planParts([{ begin: 0, end: object.size, at: 0 }]), context, async ({ begin }, lease) => {
         for (const block of lease.leases) {
@@ -53,7 +60,8 @@ export class Files {
 
   async stat(path: string, signal: AbortSignal): Promise<StoredObject> {
     const place = await this.#mounts.resolve(path);
-    return publicInfo(place, await this.#metadata.stat(place.store, place.path, { signal }));
+    const pending = this.#pending.find(place)?.stored;
+    return publicInfo(place, pending ?? (await this.#metadata.stat(place.store, place.path, { signal })));
   }
 
   read({ path, version, ...range }: ReadRequest, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {
@@ -93,13 +101,15 @@ export class Files {
         meter.did(0, part.byteLength);
       }
     };
-    let stored: StoredObject;
-    try {
-      stored = await place.store.write(place.path, teed(), { signal: context.signal, size });
-    } finally {
-      // A write that failed may still have taken place: its answer may be what was lost.
-      this.#metadata.forget(place.store, place.path);
-    }
+    const write = async () => {
+      try {
+        return await place.store.write!(place.path, teed(), { signal: context.signal, size });
+      } finally {
+        // A write that failed may still have taken place: its answer may be what was lost.
+        this.#metadata.forget(place.store, place.path);
+      }
+    };
+    const stored = await this.#saves.write(place, context.signal, write);
     if (kept !== undefined) await this.#cache.put(objectVersion(place.store, stored, place.rules), 0, Buffer.concat(kept));
     meter.did(1, 0);
     meter.report();
@@ -130,6 +140,8 @@ export class Files {
   ): Promise<T> {
     const place = await this.#mounts.resolve(path);
     const object = async () => {
+      const pending = this.#pending.find(place, version?.etag);
+      if (pending !== undefined) return pending;
       const stored = version ?? (await this.#metadata.stat(place.store, place.path, { signal }));
       return objectVersion(place.store, { ...stored, path: place.path }, place.rules);
     };

@@ -26,9 +26,11 @@ import { Locator } from "./locate.js";
 import { Mounts, publicInfo } from "./mounts.js";
 import { Origins, preloadStores } from "./origins.js";
 import { PeerNode } from "./peer-node.js";
+import { PendingVersions } from "./pending-versions.js";
 import { PrefetchRun, type PrefetchTerms } from "./prefetch.js";
 import { type LostItem, loaderItems, type PrefetchItem, wholeObjects } from "./prefetch-items.js";
 import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
+import { Saves, saveHandlers } from "./saves.js";
 import { Sources } from "./sources.js";
 import { Writes } from "./writes.js";
 
@@ -55,6 +57,8 @@ export class EngineHost {
   readonly #metadata: MetadataCache;
   readonly #sources: Sources;
   readonly #locator: Locator;
+  readonly #pending = new PendingVersions();
+  readonly #saves: Saves;
   readonly #files: Files;
   readonly #writes: Writes;
   readonly #datasets = new Map<number, EngineDataset>();
@@ -80,6 +84,7 @@ export class EngineHost {
     host = new EngineHost(port, start, blocks, peers, ownThread);
     try {
       await host.#join();
+      await host.#saves.recover();
       return host;
     } catch (error) {
       await host.#close();
@@ -110,7 +115,9 @@ export class EngineHost {
     this.#sources = new Sources(this.#mounts, this.#metadata);
     const log = (level: string, fields: object, message: string) => this.log(level, fields, message);
     this.#locator = new Locator({ mounts: this.#mounts, sources: this.#sources, cache, peers, log });
-    this.#files = new Files(this.#mounts, this.#metadata, cache, config.cache.disk[0]?.path);
+    const context = { mounts: this.#mounts, metadata: this.#metadata, cache, pending: this.#pending, log };
+    this.#saves = new Saves(context);
+    this.#files = new Files(context, this.#saves, config.cache.disk[0]?.path);
     this.#writes = new Writes(this.#files);
     this.#timer = setInterval(() => this.#refresh(), STATS_EVERY_MS).unref();
     this.#refresh();
@@ -145,6 +152,7 @@ export class EngineHost {
       closeLoader: (id: number) => this.#closeLoader(id),
       prefetch: (request: PrefetchRequest, context: CallContext) => this.#prefetch(request, context),
       steerPrefetch: ({ id, pause }: { id: number; pause: boolean }) => this.#prefetches.get(id)?.[pause ? "pause" : "resume"](),
+      ...saveHandlers(() => this.#saves),
       close: () => this.#close(),
     };
   }
@@ -166,7 +174,8 @@ export class EngineHost {
 
   async #list(prefix: string, context: CallContext): Promise<void> {
     let page = [];
-    for await (const { place, stored } of this.#sources.below(prefix, context.signal)) {
+    const place = await this.#mounts.resolve(prefix);
+    for await (const stored of this.#pending.among(place, this.#sources.at(place, context.signal))) {
       page.push(publicInfo(place, stored));
       if (page.length === LIST_PAGE) {
         context.progress(page);
@@ -280,7 +289,7 @@ export class EngineHost {
     this.#origins.divide(processes);
     this.#peers?.divide(processes);
     const { counters, limits } = this.#origins;
-    this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#peers?.stats()));
+    this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#saves.stats(), this.#peers?.stats()));
   }
 
   /** Ends runs and workers, then I/O, then the caches, and at last the connection. */
@@ -288,8 +297,8 @@ export class EngineHost {
     clearInterval(this.#timer);
     this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
     await this.#peers?.leave();
+    await Promise.all([this.#writes.close(), this.#saves.close()]);
     this.#origins.close();
-    await this.#writes.close();
     await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));
     await this.#files.close();
     await this.#cache.close();
