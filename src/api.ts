@@ -497,6 +497,22 @@ export interface NamedTensor {
   /** Its bytes, little-endian, row by row. */
   data: ArrayBufferView;
 }
+export interface SaveOptions extends Watch {
+  /**
+   * `"through"` (default): resolves when the origin has the checkpoint, and the cache what it has room for. `"back"`: when it is on the disk of a cache
+   * directory, from where it is uploaded in the background, by the next mill if need be; where that disk cannot take it, as `"through"`.
+   */
+  write?: "through" | "back" | undefined;
+  /** `__metadata__` of the file, or of each shard. */
+  metadata?: Record<string, string> | undefined;
+  /**
+   * Checkpoints that stay, this one included, of its series: those in the same folder whose names differ in their last number only. Older ones
+   * are removed when this one is whole. Default: all stay.
+   */
+  keep?: number | undefined;
+  /** Tensors of at most so many bytes go into one file, of several with an index; bytes or `"5GB"`. Default: one file. */
+  maxShardBytes?: string | number | undefined;
+}
 /** What a checkpoint's header says of a tensor. */
 export interface TensorInfo {
   readonly name: string;
@@ -570,6 +586,14 @@ export interface Millrace extends AsyncDisposable {
    * `MILLRACE_FORMAT`.
    */
   checkpoint(source: string, options?: Watch): Promise<Checkpoint>;
+  /**
+   * Saves tensors as a canonical safetensors file, which is visible when it is whole. They are listed first (those of an async iterable are all held
+   * until the end), and their memory must stay as it is until the save has resolved. With `maxShardBytes`, or for a target that ends in
+   * `.index.json`, there are several files, and the info is their index's. Throws `MILLRACE_CONFIG`, naming the tensor, and `MILLRACE_PERMISSION`.
+   */
+  saveCheckpoint(target: string, tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>, options?: SaveOptions): Promise<ObjectInfo>;
+  /** Resolves when every checkpoint that was saved with `write: "back"` is uploaded. Rejects with what keeps one from that; its copy stays on the disk. */
+  flush(): Promise<void>;
   /** Drops cached blocks below the prefix; resolves to the bytes freed. */
   evict(prefix: string): Promise<number>;
   /** Forgets what is known of the objects below the prefix, so that the next use asks the origin; resolves to the entries dropped. */

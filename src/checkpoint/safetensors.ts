@@ -29,6 +29,8 @@ export interface FormattedHeader {
   readonly bytes: Uint8Array<ArrayBuffer>;
   /** Numbers of the given tensors, in the order in which their data must follow. */
   readonly order: readonly number[];
+  /** Bytes of each, in the order in which they were given. */
+  readonly sizes: readonly number[];
   /** Bytes of all data. */
   readonly dataBytes: number;
 }
@@ -86,7 +88,7 @@ export function formatHeader(tensors: readonly TensorShape[], metadata: Readonly
   const bytes = new Uint8Array(LENGTH_BYTES + length).fill(0x20, LENGTH_BYTES);
   new DataView(bytes.buffer).setUint32(0, length, true);
   bytes.set(json, LENGTH_BYTES);
-  return { bytes, order, dataBytes };
+  return { bytes, order, sizes, dataBytes };
 }
 
 /** A JSON object of a file. Throws MILLRACE_FORMAT, naming `file` and `what` of it. */
