@@ -5,7 +5,7 @@
 import type { Batch, Column, DType, Epoch, Loader, TensorColumn } from "../api.js";
 import { MillraceError } from "../errors.js";
 
-export { ioHandler, type ModelArtifacts, type ModelHandler, type ModelSaved, type ModelTraining, type ModelWeight } from "./tfjs-io.js";
+export * from "./tfjs-io.js";
 
 /** The parts of TensorFlow.js that are used; `import * as tf from "@tensorflow/tfjs"` (or `-node`, `-core`) fits. */
 export interface TensorFlow {
