@@ -1,7 +1,7 @@
 /**
- * A checkpoint of 512 MB: loaded from an origin shaped like S3, from nginx and from each tier, by one node and by four at once.
- * Each time the bytes end in fresh memory, and their checksum is held against the origin's. Beside loads stand one plain GET, and
- * ceilings written by hand. `no cache` runs as plain JavaScript: its peak
+ * A checkpoint of 512 MB: loaded from an origin shaped like S3, from nginx and from each tier, by one node and by four at once; and saved.
+ * Each time the bytes end in fresh memory, and their checksum is held against the origin's. Beside loads stand one plain GET, and ceilings written by hand;
+ * beside the save the SDK's own multipart upload, with Millrace's size and number of parts. `no cache` runs as plain JavaScript: its peak
  * is that of a first load by a mill that was just opened.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -15,7 +15,9 @@ import { type PlainJs, plainJs } from "../lib/plain-js.js";
 import type { Bar, Figures, PreparedScenario, PrepareOptions, Scenario, Subject } from "../lib/scenario.js";
 import type { CheckpointCeilingParameters } from "../subject/checkpoint-ceiling.js";
 import type { CheckpointLoadParameters } from "../subject/checkpoint-load.js";
+import type { CheckpointLoopParameters } from "../subject/checkpoint-loop.js";
 import type { CheckpointNodesParameters } from "../subject/checkpoint-nodes.js";
+import type { CheckpointSaveParameters } from "../subject/checkpoint-save.js";
 import type { PlainGetParameters } from "../subject/plain-get.js";
 
 const BUCKET = "bench";
@@ -28,11 +30,16 @@ const PASSES = 4;
 const MEMORY = "1GiB";
 const DISK = "2GiB";
 const NODES = 4;
+const STEP_MS = 50;
+/** As those of Millrace's uploads: `storage/s3-write.ts`. */
+const PARTS = { partBytes: 8 * 2 ** 20, partsAtOnce: 8 };
 
 /** Of one connection, and of all together. */
 const LIKE_S3: Shape = { firstByteMs: 30, connectionBytesPerSecond: 60e6, totalBytesPerSecond: 600e6 };
 const SLOW: Shape = { ...LIKE_S3, connectionBytesPerSecond: 10e6 };
 const CAPPED: Shape = { firstByteMs: 30, totalBytesPerSecond: 200e6 };
+/** An upload in the background takes long enough for many steps. */
+const LATE: Shape = { firstByteMs: 100 };
 
 const LINKED = "millrace, origin like S3";
 const PLAIN = "one GET, origin like S3";
@@ -42,12 +49,17 @@ const MILLRACE = "millrace";
 const WITH_DISK = "millrace with disk";
 const NO_CACHE = "millrace, no cache";
 const TOGETHER = `${NODES} nodes`;
+const SAVE = "save, millrace";
+const SAVE_STREAM = "save, SDK from a stream";
+const SAVE_BUFFER = "save, SDK from a buffer";
+const LOOP = `loop of ${STEP_MS} ms steps`;
 /** Others get an origin that shapes nothing. */
 const SHAPES: Readonly<Record<string, Shape>> = {
   [LINKED]: LIKE_S3,
   [PLAIN]: LIKE_S3,
   [PLAIN_SLOW]: SLOW,
   [TOGETHER]: CAPPED,
+  [LOOP]: LATE,
 };
 
 const PLAIN_JS = [
@@ -93,7 +105,7 @@ function loads({ origin, nginx, js, root, diskFolder, fileBytes, headerBytes, da
   ];
 }
 
-function nodesOf({ origin, fileBytes, data, smoke }: Place): Subject[] {
+function savesAndNodes({ origin, diskFolder, size, fileBytes, headerBytes, data, smoke }: Place): Subject[] {
   const { endpoint, controlUrl, credentials, region } = origin;
   const info = { endpoint, controlUrl, credentials, region };
   const nodes: CheckpointNodesParameters = {
@@ -105,7 +117,29 @@ function nodesOf({ origin, fileBytes, data, smoke }: Place): Subject[] {
     memory: MEMORY,
     nodes: smoke ? 2 : NODES,
   };
-  return [{ name: TOGETHER, script: script("checkpoint-nodes"), parameters: { ...nodes }, expected: data }];
+  const save = (name: string, by: CheckpointSaveParameters["by"]): Subject => {
+    const common = { origin: info, bucket: BUCKET, key: "saved.safetensors", size, memory: MEMORY, passes: smoke ? 1 : PASSES };
+    const parameters: CheckpointSaveParameters = { ...common, ...PARTS, by };
+    return { name, script: script("checkpoint-save"), parameters: { ...parameters }, expected: data };
+  };
+  const loop: CheckpointLoopParameters = {
+    origin: info,
+    bucket: BUCKET,
+    size,
+    headerBytes,
+    diskFolder,
+    diskCapacity: DISK,
+    stepMs: STEP_MS,
+    aloneSteps: smoke ? 4 : 40,
+    saves: smoke ? 1 : 3,
+  };
+  return [
+    { name: TOGETHER, script: script("checkpoint-nodes"), parameters: { ...nodes }, expected: data },
+    save(SAVE_BUFFER, "SDK, buffer"),
+    save(SAVE_STREAM, "SDK, stream"),
+    save(SAVE, "millrace"),
+    { name: LOOP, script: script("checkpoint-loop"), parameters: { ...loop }, expectedIn: { "back, uploading": data } },
+  ];
 }
 
 /** `closing` is given what must be ended, as soon as it is there. */
@@ -126,7 +160,7 @@ async function prepareIn(folder: string, smoke: boolean, closing: (() => Promise
   closing.push(() => js.close());
   const place: Place = { origin, nginx, js, root, diskFolder, size, fileBytes: file.byteLength, headerBytes, data, smoke };
   return {
-    subjects: [...loads(place), ...nodesOf(place)],
+    subjects: [...loads(place), ...savesAndNodes(place)],
     reset: ({ name }) => origin.shape(smoke ? {} : (SHAPES[name] ?? {})),
     close: async () => {},
   };
@@ -156,7 +190,7 @@ const againstCeiling = (name: string, subject: string, phase: string, atLeast: n
 
 export const scenario: Scenario = {
   name: "checkpoint",
-  title: "A checkpoint of 512 MB, loaded",
+  title: "A checkpoint of 512 MB, loaded and saved",
   rounds: 3,
   byNameOnly: true,
   columns: [
@@ -165,6 +199,8 @@ export const scenario: Scenario = {
     { figure: "cpuSecondsPerGigabyte", title: "CPU s/GB", digits: 2 },
     { figure: "extraPeakMegabytes", title: "peak besides the result, MB", digits: 0 },
     { figure: "originShare", title: "origin bytes ÷ checkpoint", digits: 3 },
+    { figure: "stepMs", title: "step, ms", digits: 2 },
+    { figure: "longestStepMs", title: "longest step, ms", digits: 1 },
   ],
   bars: [
     {
@@ -187,6 +223,17 @@ export const scenario: Scenario = {
       value: (of) => of(TOGETHER, "together", SECONDS) / of(TOGETHER, "alone", SECONDS),
     },
     { name: "peak while loading besides the result, MB", atMost: 64, value: (of) => of(NO_CACHE, "first", "extraPeakMegabytes") },
+    { name: "save: throughput ÷ SDK's", atLeast: 1, value: (of) => of(SAVE, "through", RATE) / of(SAVE_BUFFER, "through", RATE) },
+    {
+      name: "save: CPU ÷ SDK's",
+      atMost: 0.8,
+      value: (of) => of(SAVE, "through", "cpuSeconds") / of(SAVE_BUFFER, "through", "cpuSeconds"),
+    },
+    {
+      name: "step while a back save uploads ÷ step alone",
+      atMost: 1.02,
+      value: (of) => of(LOOP, "back, uploading", "stepMs") / of(LOOP, "alone", "stepMs"),
+    },
   ],
   prepare,
 };
