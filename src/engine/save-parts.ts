@@ -56,17 +56,18 @@ export class SavePart {
   }
 }
 
-/** A part that the caller is to fill. */
-interface Lent {
+interface Loan {
   readonly part: SavePart;
-  readonly full: Deferred<void>;
+  /** Resolves when the caller has filled it, or writes no more. */
+  readonly over: Deferred<void>;
 }
 
 /** Lends parts to the caller's thread, one at a time, to be filled. */
 export class Lending {
-  #offer: Deferred<Lent | undefined> = deferred();
-  /** What the caller has in hand. */
-  #lent: Lent | undefined;
+  #offer: Deferred<void> = deferred();
+  /** Waits for the caller to ask, which it may do after the engine has come this far or before. */
+  #offered: Loan | undefined;
+  #lent: Loan | undefined;
   #ended = false;
 
   /** The file's parts, as the caller fills them: each is its reader's to release. */
@@ -78,10 +79,8 @@ export class Lending {
     const length = partBytes(cache);
     for (let begin = 0; begin < size; begin += length) {
       const part = new SavePart(cache, begin, Math.min(size, begin + length));
-      const full = deferred<void>();
       try {
-        this.#offer.resolve({ part, full });
-        await unlessAborted(full.promise, signal, "The save");
+        await this.#fill(part, signal);
       } catch (error) {
         part.release();
         throw error;
@@ -93,26 +92,34 @@ export class Lending {
   /** The caller has written what was lent, and wants more. */
   async next(): Promise<SaveRoom> {
     this.takeBack();
-    const lent = this.#ended ? undefined : await this.#offer.promise;
-    // The offer may be of a save that has ended since, whose part is gone.
-    if (lent === undefined || this.#ended) return undefined;
+    if (!this.#ended) await this.#offer.promise;
     this.#offer = deferred();
-    // The save may end while the caller writes: until it says that it does not, the memory is nobody else's.
-    lent.part.retain();
-    this.#lent = lent;
-    return lent.part.views;
+    this.#lent = this.#offered;
+    this.#offered = undefined;
+    return this.#lent?.part.views;
   }
 
   /** There is nothing more to write. */
   end(): void {
     this.#ended = true;
-    this.#offer.resolve(undefined);
+    this.#offered?.part.release();
+    this.#offered = undefined;
+    this.#offer.resolve();
   }
 
   /** The caller writes no more into what was lent. */
   takeBack(): void {
     this.#lent?.part.release();
-    this.#lent?.full.resolve();
+    this.#lent?.over.resolve();
     this.#lent = undefined;
+  }
+
+  async #fill(part: SavePart, signal: AbortSignal): Promise<void> {
+    // The caller may be writing when the save ends: until it says that it is not, the memory is nobody else's.
+    part.retain();
+    const over = deferred<void>();
+    this.#offered = { part, over };
+    this.#offer.resolve();
+    await unlessAborted(over.promise, signal, "The save");
   }
 }

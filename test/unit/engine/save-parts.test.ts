@@ -84,6 +84,18 @@ describe("Lending", () => {
     expect(cache.slab.stats().workingBytes).toBe(0);
   });
 
+  it("an offer that is taken when its save is failing is still the caller's own", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const next = lending.parts(cache, 9 * MIB, stop.signal).next();
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    expect(await lending.next()).toHaveLength(1);
+    expect(cache.slab.stats().workingBytes).toBe(8 * MIB);
+    lending.end();
+    lending.takeBack();
+  });
+
   it("an offer that nobody took ends with the save", async () => {
     const lending = new Lending();
     const stop = new AbortController();
