@@ -27,6 +27,8 @@ export interface Part {
 const PART_BYTES = 8 * 2 ** 20;
 /** Of one read in flight: 16 connections of 60 MB/s, less the 30 ms that each takes to its first byte, are 800 MB/s. */
 const PARTS_AT_ONCE = 16;
+/** The same where they lie in the slab meanwhile: 64 MiB. */
+const HELD_AT_ONCE = 8;
 /** Between two pieces, bytes that are cheaper to read than to ask around: a block, which a cache would read whole anyway. */
 const MAX_GAP = 2 ** 20;
 
@@ -104,7 +106,7 @@ export async function eachPart(
     1,
     parts.reduce((sum, part) => sum + bytesOf(part), 0),
   );
-  const limit = pLimit(PARTS_AT_ONCE);
+  const limit = pLimit(into === undefined ? HELD_AT_ONCE : PARTS_AT_ONCE);
   await Promise.all(parts.map((part, i) => limit(() => (signal.aborted ? undefined : read(part, i))).catch((error) => abort.abort(error))));
   throwIfAborted(context.signal, "Reading");
   if (abort.signal.aborted) throw abort.signal.reason;
