@@ -206,6 +206,16 @@ test("progress and abort", async () => {
   });
 });
 
+test("loads are counted", async () => {
+  const mill = await open();
+  const checkpoint = await mill.checkpoint("/ckpt/model.safetensors");
+  await checkpoint.load();
+  await checkpoint.tensor("odd");
+  await expect(checkpoint.load({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+  const totalBytes = model.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  await expect.poll(() => mill.stats().files).toEqual({ reads: 3, bytes: 64 * 1024 + totalBytes + 3, reading: 0 });
+});
+
 test("a checkpoint that changes is refused, not mixed; opening it again sees the new one", async () => {
   const mill = await open({ cache: { memory: 0 } });
   const checkpoint = await mill.checkpoint("/ckpt/model.safetensors");
