@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { ObjectVersion } from "../blocks/object-version.js";
-import type { Slab, Slot } from "../blocks/slab.js";
+import { borrowedSlot, type Slab, type Slot } from "../blocks/slab.js";
 import { BlockIndex, type Claim, type Eviction, type HeldBlock } from "./block-index.js";
 import type { DiskCounters } from "./disk-counters.js";
 import { DiskHealth } from "./disk-health.js";
@@ -84,8 +84,8 @@ export class DiskDirectory {
     return fileExists(join(this.root, blockPath(objectId, block, this.#parts.blockSize)));
   }
 
-  /** The block's bytes in a slot of its own, checked; undefined where it is not here or not sound. */
-  async read(object: ObjectVersion, block: number, length: number): Promise<Slot | undefined> {
+  /** The block's bytes in a slot of its own, in `place` where that is given, checked; undefined where it is not here or not sound. */
+  async read(object: ObjectVersion, block: number, length: number, place?: Uint8Array): Promise<Slot | undefined> {
     const held = this.index.get(object.id, block);
     if (held?.rules === undefined && held !== undefined) this.index.adopt(held, object.rules);
     else if (held !== undefined) this.index.touch(held);
@@ -93,7 +93,7 @@ export class DiskDirectory {
       held.slot.retain();
       return held.slot;
     }
-    const slot = this.#parts.slab.allocate(length);
+    const slot = place === undefined ? this.#parts.slab.allocate(length) : borrowedSlot(place);
     const header = new Uint8Array(HEADER_BYTES);
     const path = join(this.root, blockPath(object.id, block, this.#parts.blockSize));
     const read = await this.health.attempt(() => this.#readers(() => readFileInto(path, [header, slot.bytes])));
@@ -238,7 +238,7 @@ export class DiskDirectory {
 
 /** Until the slot is freed, the block need not be read again. */
 function remember(held: DiskBlock | undefined, slot: Slot): void {
-  if (held === undefined) return;
+  if (held === undefined || slot.borrowed) return;
   held.slot = slot;
   slot.watch(() => {
     if (held.slot === slot) held.slot = undefined;

@@ -28,6 +28,11 @@ export class MemoryTier {
     return this.#charged;
   }
 
+  /** True where a block finds room without an eviction. */
+  hasRoom(length: number): boolean {
+    return this.#charged + slotCost(length) <= this.capacity;
+  }
+
   /** Promises room for a block, evicting what may go for it. False: there is none. */
   reserve(length: number, claim: Claim): boolean {
     const charge = slotCost(length);

@@ -25,6 +25,8 @@ export interface BlockCacheOptions {
   readonly disk: readonly DiskDirectoryOptions[];
   readonly blockSize: number;
   readonly log?: CacheLog | undefined;
+  /** The origins are read by other threads: only shared memory can be filled there. Default false. */
+  readonly ioThreads?: boolean | undefined;
   /** Sources to ask between the disks and the origin. */
   readonly sources?: ((slab: Slab) => readonly SlotSource[]) | undefined;
 }
@@ -56,11 +58,12 @@ export class BlockCache {
     this.#loader = new BlockLoader({
       holdings: this.#holdings,
       blockSize: options.blockSize,
+      slab,
       memory: this.#memory,
       disk,
       admission: new Admission(references, this.#memory, disk),
       flights: this.#flights,
-      sources: [...(options.sources?.(slab) ?? []), new OriginSource(slab, options.blockSize)],
+      sources: [...(options.sources?.(slab) ?? []), new OriginSource(slab, options.blockSize, options.ioThreads)],
       counters: this.#counters,
     });
   }

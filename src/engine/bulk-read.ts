@@ -1,5 +1,6 @@
 /** Long reads through the cache: in parts, several at once, into one stretch of memory that is then the reader's own. */
 import pLimit from "p-limit";
+import type { Destination } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { BlockCache, SpanLease } from "../cache/tier-chain.js";
 import { throwIfAborted } from "../errors.js";
@@ -56,9 +57,13 @@ export async function readPieces(
   context: CallContext,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const target = new Uint8Array(uninitializedBuffer(byteLength));
-  await eachPart(cache, object, planParts(pieces), context, async (part, lease) => {
-    for (const { begin, end, at } of part.pieces) lease.copyTo(begin, target.subarray(at, at + end - begin));
-  });
+  const place = ({ begin, end, at }: Piece): Uint8Array => target.subarray(at, at + end - begin);
+  const copy = async ({ pieces: of }: Part, lease: SpanLease): Promise<void> => {
+    for (const piece of of) lease.copyTo(piece.begin, place(piece));
+  };
+  const into = ({ begin, pieces: [only, ...more] }: Part): Destination | undefined =>
+    more.length === 0 ? { begin, bytes: place(only!) } : undefined;
+  await eachPart(cache, object, planParts(pieces), context, copy, into);
   return target;
 }
 
@@ -69,12 +74,13 @@ export async function eachPart(
   parts: readonly Part[],
   context: CallContext,
   use: (part: Part, lease: SpanLease) => Promise<void>,
+  into?: (part: Part) => Destination | undefined,
 ): Promise<void> {
   const meter = new ProgressMeter((progress) => context.progress(progress));
   const abort = new AbortController();
   const signal = combinedSignal(context.signal, abort.signal);
   const read = async (part: Part): Promise<void> => {
-    const lease = await cache.acquire(object, part.begin, part.end, { priority: 0, signal });
+    const lease = await cache.acquire(object, part.begin, part.end, { priority: 0, signal, into: into?.(part) });
     try {
       await use(part, lease);
     } finally {

@@ -71,7 +71,11 @@ export class Lending {
   #ended = false;
 
   /** The file's parts, as the caller fills them: each is its reader's to release. */
-  async *parts(cache: BlockCache, size: number, signal: AbortSignal): AsyncGenerator<SavePart, void, undefined> {
+  async *parts(
+    cache: Pick<BlockCache, "slab" | "blockSize">,
+    size: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<SavePart, void, undefined> {
     const length = partBytes(cache);
     for (let begin = 0; begin < size; begin += length) {
       const part = new SavePart(cache, begin, Math.min(size, begin + length));

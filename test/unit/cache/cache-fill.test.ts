@@ -12,7 +12,7 @@ const BLOCK = 64 * 1024;
 const SIZE = 5 * BLOCK + 777;
 const CHARGE = fileCharge(BLOCK, 4096);
 let path: string;
-let open: BlockCache[] = [];
+const open: BlockCache[] = [];
 
 beforeEach(async () => {
   path = await mkdtemp(join(tmpdir(), "millrace-fill-"));

@@ -1,75 +1,110 @@
-/** Parts of a save, lent to whoever writes them: given on only when written, whoever comes first. */
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { BlockCache } from "../../../src/cache/tier-chain.js";
-import { Lending } from "../../../src/engine/save-parts.js";
+import { afterEach, describe, expect, it } from "vitest";
+import { Slab } from "../../../src/blocks/slab.js";
+import { Lending, partBytes, SavePart } from "../../../src/engine/save-parts.js";
 
-const BLOCK = 64 * 1024;
-const PART = 8 * 2 ** 20;
-const SIZE = PART + 5;
-let cache: BlockCache;
-beforeEach(async () => {
-  cache = await BlockCache.open({ memoryBytes: 0, disk: [], blockSize: BLOCK });
-});
-afterEach(async () => {
-  // All memory is given back.
-  expect(cache.slab.stats().workingBytes).toBe(0);
-  await cache.close();
-});
-const turns = () => new Promise((resolve) => setImmediate(resolve));
-const never = new AbortController().signal;
+const MIB = 2 ** 20;
+const cache = { slab: new Slab(), blockSize: MIB };
+const signal = new AbortController().signal;
+const bytesOf = (part: SavePart) => Buffer.from(part.joined());
 
-/** What the reader is given, each part's first byte and length. */
-async function received(lending: Lending): Promise<number[][]> {
-  const all: number[][] = [];
-  for await (const part of lending.parts(cache, SIZE, never)) {
-    const bytes = part.joined();
-    all.push([bytes[0]!, bytes.length]);
+/** Every slot was given back. */
+afterEach(() => expect(cache.slab.stats().workingBytes).toBe(0));
+
+describe("SavePart", () => {
+  it("has whole blocks, one after the other, the last one as long as it is", () => {
+    const part = new SavePart(cache, 0, 3 * MIB + 5);
+    expect(part.views.reduce((sum, { length }) => sum + length, 0)).toBe(3 * MIB + 5);
+    expect(part.views).toHaveLength(1);
+    expect(part.joined()).toBe(part.views[0]);
     part.release();
-  }
-  lending.end();
-  return all;
-}
-async function write(lending: Lending): Promise<void> {
-  for (let value = 1; ; value++) {
+    expect([partBytes(cache), partBytes({ blockSize: 16 * MIB })]).toEqual([8 * MIB, 16 * MIB]);
+  });
+
+  it("in a fragmented slab it has several views, joined in order", () => {
+    const slab = new Slab(4 * MIB);
+    const slots = Array.from({ length: 4 }, () => slab.allocate(MIB));
+    slots[0]!.release();
+    slots[2]!.release();
+    const part = new SavePart({ slab, blockSize: MIB }, 0, 2 * MIB);
+    expect(part.views).toHaveLength(2);
+    part.views[0]!.fill(1);
+    part.views[1]!.fill(2);
+    expect(Buffer.compare(bytesOf(part), Buffer.concat([new Uint8Array(MIB).fill(1), new Uint8Array(MIB).fill(2)]))).toBe(0);
+    part.release();
+  });
+});
+
+describe("Lending", () => {
+  it.each(["the engine", "the caller"])("parts come filled, in order, whoever is first: %s", async (first) => {
+    const lending = new Lending();
+    const parts = lending.parts(cache, 17 * MIB, signal);
+    const filled: [number, number, number][] = [];
+    const read = async () => {
+      for await (const part of parts) {
+        const bytes = bytesOf(part);
+        filled.push([part.begin, bytes.length, bytes.at(-1)!]);
+        part.release();
+      }
+      lending.end();
+    };
+    const reading = first === "the engine" ? read() : undefined;
+    await new Promise((resolve) => setImmediate(resolve));
+    let n = 0;
+    const write = async () => {
+      for (let room = await lending.next(); room !== undefined; room = await lending.next()) {
+        n++;
+        // Whoever fills it takes a while.
+        await new Promise((resolve) => setImmediate(resolve));
+        for (const view of room) view.fill(n);
+      }
+    };
+    const writing = write();
+    await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([reading ?? read(), writing]);
+    expect(filled).toEqual([
+      [0, 8 * MIB, 1],
+      [8 * MIB, 8 * MIB, 2],
+      [16 * MIB, MIB, 3],
+    ]);
+  });
+
+  it("memory that the caller has in hand is not given back before the caller says so", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const parts = lending.parts(cache, 9 * MIB, stop.signal);
+    const next = parts.next();
+    next.catch(() => {});
     const room = await lending.next();
-    if (room === undefined) return;
-    await turns();
-    for (const view of room) view.fill(value);
-  }
-}
+    expect(room).toHaveLength(1);
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    lending.end();
+    expect(cache.slab.stats().workingBytes).toBe(8 * MIB);
+    expect(await lending.next()).toBeUndefined();
+    expect(cache.slab.stats().workingBytes).toBe(0);
+  });
 
-test.each(["the engine", "the caller"])("%s comes first", async (first) => {
-  const lending = new Lending();
-  const reading = first === "the engine" ? received(lending) : turns().then(() => received(lending));
-  if (first === "the engine") await turns();
-  await write(lending);
-  expect(await reading).toEqual([
-    [1, PART],
-    [2, 5],
-  ]);
-});
+  it("an offer that is taken when its save is failing is still the caller's own", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const next = lending.parts(cache, 9 * MIB, stop.signal).next();
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    expect(await lending.next()).toHaveLength(1);
+    expect(cache.slab.stats().workingBytes).toBe(8 * MIB);
+    lending.end();
+    lending.takeBack();
+  });
 
-test("a part that nobody asked for is given back when the save ends", async () => {
-  const lending = new Lending();
-  const abort = new AbortController();
-  const reading = lending.parts(cache, SIZE, abort.signal).next();
-  reading.catch(() => {});
-  await turns();
-  abort.abort();
-  await expect(reading).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-  lending.end();
-  expect(await lending.next()).toBeUndefined();
-});
-
-test("memory that is lent stays the caller's until it says that it writes no more", async () => {
-  const lending = new Lending();
-  const abort = new AbortController();
-  const reading = lending.parts(cache, SIZE, abort.signal).next();
-  reading.catch(() => {});
-  expect(await lending.next()).toBeDefined();
-  abort.abort();
-  await expect(reading).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-  lending.end();
-  expect(cache.slab.stats().workingBytes).toBe(PART);
-  lending.takeBack();
+  it("an offer that nobody took ends with the save", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const next = lending.parts(cache, 9 * MIB, stop.signal).next();
+    next.catch(() => {});
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    lending.end();
+    expect(await lending.next()).toBeUndefined();
+    lending.takeBack();
+  });
 });
