@@ -156,6 +156,18 @@ test("a stream comes in the order of the file, and reads a bounded way ahead", a
   expect(names).toEqual(many.map(({ name }) => name));
 });
 
+test("more than is in flight at once, every byte in its place", async () => {
+  const path = join(folder, "long.safetensors");
+  const size = 150 * MIB;
+  const bytes = Buffer.alloc(size, 7);
+  for (let mebibyte = 0; mebibyte * MIB < size; mebibyte++) bytes.writeUInt32LE(mebibyte, mebibyte * MIB + 4 * mebibyte);
+  await writeFile(path, fileWith([{ name: "t", dtype: "U8", shape: [size], bytes }]));
+  for (const memory of [0, "256MiB"]) {
+    const checkpoint = await (await open({ cache: { memory } })).checkpoint(`file://${path}`);
+    for (let again = 0; again < 2; again++) expect(sameBytes(await checkpoint.tensor("t"), bytes)).toBe(true);
+  }
+});
+
 test("leaving a stream ends its reads", async () => {
   await origin.shape({ connectionBytesPerSecond: 4e6 });
   const mill = await open({ cache: { memory: 0 } });
