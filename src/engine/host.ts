@@ -298,8 +298,10 @@ export class EngineHost {
     clearInterval(this.#timer);
     this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
     await this.#peers?.leave();
-    await Promise.all([this.#writes.close(), this.#saves.close()]);
+    await this.#saves.settle();
     this.#origins.close();
+    await this.#writes.close();
+    await this.#saves.close();
     await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));
     await this.#files.close();
     await this.#cache.close();
