@@ -357,6 +357,11 @@ export interface PeerOptions {
    * process asks and is not asked: it owns nothing, and nobody hears of it.
    */
   listen?: string | undefined;
+  /**
+   * Where `/healthz` and `/readyz` are answered without TLS, and nothing else: `host:port`, `[IPv6]:port` or `:port`. Default: only at `listen`,
+   * where `tls` keeps out probes that have no certificate.
+   */
+  health?: string | undefined;
   /** The host, or `host:port`, by which the others reach it. Default: where it listens; of all addresses, the first that is not loopback. */
   advertise?: string | undefined;
   /** The same on every peer: requests and answers are signed with it. */

@@ -89,6 +89,7 @@ const diskSchema = z.strictObject({
 const pem = z.union([z.string().min(1), z.instanceof(Buffer)], "expected a certificate or key in PEM");
 const peersSchema = z.strictObject({
   listen: z.string().min(1).optional(),
+  health: z.string().min(1).optional(),
   advertise: z.string().min(1).optional(),
   secret: z.string().min(1, "it is empty; set the same secret on every peer, or none").optional(),
   tls: z.strictObject({ key: pem, cert: pem, ca: pem, servername: z.string().min(1).optional() }).optional(),
@@ -245,6 +246,7 @@ export interface EngineConfig {
 export interface PeersConfig {
   /** Undefined: this process only asks. */
   readonly listen: string | undefined;
+  readonly health: string | undefined;
   readonly advertise: string | undefined;
   readonly secret: string | undefined;
   /** PEM. */
@@ -291,10 +293,13 @@ export function millConfig(options: MillraceOptions): MillConfig {
   };
 }
 
-function peersConfig({ listen, advertise, secret, tls, discover, labels = {}, weight = 1 }: z.infer<typeof peersSchema>): PeersConfig {
+function peersConfig({ listen, health, advertise, ...rest }: z.infer<typeof peersSchema>): PeersConfig {
+  const { secret, tls, discover, labels = {}, weight = 1 } = rest;
+  if (health !== undefined && listen === undefined)
+    throw new MillraceError("MILLRACE_CONFIG", "peers.health: without peers.listen nobody is served, and there is nothing to probe");
   const set = Object.entries(labels).filter((label): label is [string, string] => label[1] !== undefined);
   const text = tls && { key: String(tls.key), cert: String(tls.cert), ca: String(tls.ca), servername: tls.servername };
-  return { listen, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight };
+  return { listen, health, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight };
 }
 
 /** A thread deciphers 0.4 to 1 GB/s; the engine, the loop and its decoders want CPUs too, and 8 threads fill 25 Gbit/s. */

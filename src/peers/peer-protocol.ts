@@ -56,6 +56,8 @@ export interface PeerTerms {
 
 export interface PeerIdentity extends PeerTerms {
   readonly id: string;
+  /** Which process answers: another for each start, so that two nodes with one id can be told apart. */
+  readonly instance?: string | undefined;
   readonly weight: number;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -111,6 +113,7 @@ export class PeerRefusal {
 
 const identitySchema = z.object({
   id: z.string().min(1).max(256),
+  instance: z.string().max(256).optional(),
   version: z.number().int(),
   blockSize: z.number().int(),
   groupBytes: z.number().int(),
@@ -119,8 +122,8 @@ const identitySchema = z.object({
   labels: z.record(z.string(), z.string()),
 });
 
-export function formatIdentity({ id, version, blockSize, groupBytes, hashing, weight, labels }: PeerIdentity): string {
-  return JSON.stringify({ id, version, blockSize, groupBytes, hashing, weight, labels });
+export function formatIdentity({ id, instance, version, blockSize, groupBytes, hashing, weight, labels }: PeerIdentity): string {
+  return JSON.stringify({ id, instance, version, blockSize, groupBytes, hashing, weight, labels });
 }
 
 /** Undefined where the text is no peer's. */
