@@ -16,6 +16,7 @@ import type { EngineConfig, WireS3 } from "../options.js";
 import { ReadAheadBudget } from "../readahead/budget.js";
 import { memoryLimit } from "../util/cgroup.js";
 import { combinedSignal } from "../util/combined-signal.js";
+import { inTurn } from "../util/in-turn.js";
 import { probeFields, readRows } from "./batch-maker.js";
 import { type EngineDataset, openDataset } from "./datasets.js";
 import { figures } from "./figures.js";
@@ -82,7 +83,7 @@ export class EngineHost {
       await host.#join();
       return host;
     } catch (error) {
-      await host.#close();
+      await host.#close().catch(() => {}); // The first failure is the one to tell.
       throw error;
     }
   }
@@ -285,20 +286,22 @@ export class EngineHost {
     this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#peers?.stats()));
   }
 
-  /** Ends runs and workers, then I/O, then the caches, and at last the connection. */
+  /** Leaves the peers, ends runs and workers, then I/O, then the caches, and at last the connection: each also where one before it fails. */
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
-    await this.#peers?.leave();
-    this.#origins.close();
-    await this.#writes.close();
-    await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));
-    await this.#files.close();
-    await this.#cache.close();
-    await this.#peers?.close();
-    await this.#mounts.close();
-    await this.#io?.close();
-    this.#refresh();
+    await inTurn([
+      () => this.#peers?.leave(),
+      () => this.#origins.close(),
+      () => this.#writes.close(),
+      () => Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id))),
+      () => this.#files.close(),
+      () => this.#cache.close(),
+      () => this.#peers?.close(),
+      () => this.#mounts.close(),
+      () => this.#io?.close(),
+      () => this.#refresh(),
+    ]);
   }
 }
 

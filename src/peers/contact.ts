@@ -1,7 +1,7 @@
 /** One address that discovery has found, and what is known of who answers there. No I/O. */
 import { isDeepStrictEqual } from "node:util";
 import type { FoundPeer } from "./discovery/found-peer.js";
-import type { Member } from "./member.js";
+import { type Member, twoNodes } from "./member.js";
 import { PeerFault } from "./peer-answers.js";
 import { differingTerm, type PeerIdentity } from "./peer-protocol.js";
 
@@ -79,8 +79,7 @@ export function barrierOf(self: PeerIdentity, { found, url }: Contact, identity:
 }
 
 export function twinBarrier(id: string, url: string, other: string): Barrier {
-  const remedy = "delete the file node-id in the cache directory of one of them, perhaps a copy of the other's, and restart it";
-  return { obstacle: "twin", reason: `two nodes have the id ${id}, ${url} and ${other}: ${remedy}` };
+  return { obstacle: "twin", reason: twoNodes(id, url, other) };
 }
 
 /** Two processes answered; where one of them does not say which it is, they may be one. */

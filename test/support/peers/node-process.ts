@@ -58,6 +58,7 @@ export class NodeProcess {
   async close(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = once(this.#child, "exit");
+    this.signal("SIGCONT"); // A test that failed may have left it stopped.
     await this.#ask("close").catch(() => {});
     await exited;
   }
