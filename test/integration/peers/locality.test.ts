@@ -148,7 +148,8 @@ describe("prefetching for the cluster", () => {
   }, 60_000);
 
   test("a node without the mount, or without room, fails its part alone, and the report says so", async () => {
-    const small = { cache: { memory: "1MiB", blockSize: "64KiB" } };
+    // Not one of the objects fits.
+    const small = { cache: { memory: "64KiB", blockSize: "64KiB" } };
     const nodes = await cluster((i) => ({ ...labelled(i), ...(i === 1 && { mounts: {} }), ...(i === 2 && small) }));
     const { failures, bytes, objects } = await nodes[0]!.prefetch("/data/set", { scope: "cluster" }).done;
     const codes = new Set(failures.map(({ code }) => code));
