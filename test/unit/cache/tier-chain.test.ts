@@ -202,7 +202,7 @@ describe("BlockCache on memory and origin", () => {
     const store = new FakeStore();
     const cache = await cacheOf(5);
     const objects = [0, 1, 2, 3, 4].map((i) => store.object(`o${i}`, 2 * BLOCK));
-    for (const object of objects) cache.refer(object.id);
+    for (const object of objects) cache.refer(object);
     const epoch = async (): Promise<number> => {
       const before = store.bytes;
       for (const object of objects) (await cache.acquire(object, 0, object.size, demand)).release();
@@ -220,13 +220,13 @@ describe("BlockCache on memory and origin", () => {
     const [old, now, guest] = ["old", "now", "guest"].map((name) => store.object(name, 3 * BLOCK)) as [never, never, never] as ReturnType<
       FakeStore["object"]
     >[];
-    cache.refer(old!.id);
+    cache.refer(old!);
     (await cache.acquire(old!, 0, old!.size, demand)).release();
     cache.unrefer(old!.id);
     // Nobody refers to the guest: it takes the free block and evicts nothing.
     (await cache.acquire(guest!, 0, guest!.size, demand)).release();
     expect([cache.cachedBytes(old!), cache.cachedBytes(guest!)]).toEqual([3 * BLOCK, BLOCK]);
-    cache.refer(now!.id);
+    cache.refer(now!);
     (await cache.acquire(now!, 0, now!.size, demand)).release();
     expect([cache.cachedBytes(old!), cache.cachedBytes(guest!), cache.cachedBytes(now!)]).toEqual([0, BLOCK, 3 * BLOCK]);
   });
@@ -235,7 +235,7 @@ describe("BlockCache on memory and origin", () => {
     const store = new FakeStore();
     const cache = await cacheOf(4);
     const pinned = store.object("pinned", BLOCK);
-    cache.refer(pinned.id);
+    cache.refer(pinned);
     (await cache.acquire(pinned, 0, BLOCK, demand)).release();
     const files = [0, 1, 2, 3].map((i) => store.object(`f${i}`, BLOCK, LRU_RULES));
     for (const i of [0, 1, 2, 0, 3]) (await cache.acquire(files[i]!, 0, BLOCK, demand)).release();
@@ -246,7 +246,7 @@ describe("BlockCache on memory and origin", () => {
     const store = new FakeStore();
     const cache = await cacheOf(8);
     const pinned = store.object("pinned", 6 * BLOCK, { ...PIN, share: 0.5 });
-    cache.refer(pinned.id);
+    cache.refer(pinned);
     (await cache.acquire(pinned, 0, pinned.size, demand)).release();
     expect(cache.cachedBytes(pinned)).toBe(4 * BLOCK);
     const rules = { ...LRU_RULES, share: 0.25 };
