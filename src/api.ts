@@ -369,6 +369,10 @@ export interface PeerOptions {
   labels?: Record<string, string | undefined> | undefined;
   /** Its share of the data, beside the others'. Default 1; 0: it holds nothing for others. */
   weight?: number | undefined;
+  /**
+   * Hold copies of what other nodes own, where there is room that nothing else takes: they are the first to go. Default false: one copy in all.
+   */
+  copies?: boolean | undefined;
 }
 export interface MillraceOptions {
   /** Stores by path prefix, such as `/imagenet`; the longest prefix wins. */

@@ -95,6 +95,7 @@ const peersSchema = z.strictObject({
   discover: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
   labels: z.record(z.string().min(1), z.string().optional()).optional(),
   weight: z.number().nonnegative().optional(),
+  copies: z.boolean().optional(),
 });
 const millSchema = z.strictObject({
   mounts: z.record(z.string(), mountSchema).optional(),
@@ -252,6 +253,7 @@ export interface PeersConfig {
   readonly discover: string | readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly weight: number;
+  readonly copies: boolean;
 }
 export interface MillConfig {
   readonly engine: EngineConfig;
@@ -291,10 +293,11 @@ export function millConfig(options: MillraceOptions): MillConfig {
   };
 }
 
-function peersConfig({ listen, advertise, secret, tls, discover, labels = {}, weight = 1 }: z.infer<typeof peersSchema>): PeersConfig {
+function peersConfig({ labels = {}, weight = 1, copies = false, tls, ...peers }: z.infer<typeof peersSchema>): PeersConfig {
   const set = Object.entries(labels).filter((label): label is [string, string] => label[1] !== undefined);
   const text = tls && { key: String(tls.key), cert: String(tls.cert), ca: String(tls.ca), servername: tls.servername };
-  return { listen, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight };
+  const { listen, advertise, secret, discover } = peers;
+  return { listen, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight, copies };
 }
 
 /** A thread deciphers 0.4 to 1 GB/s; the engine, the loop and its decoders want CPUs too, and 8 threads fill 25 Gbit/s. */

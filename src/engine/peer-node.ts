@@ -73,6 +73,7 @@ export class PeerNode {
   readonly #identity: PeerIdentity;
   readonly #specs;
   #owners: Owners;
+  #blocks: BlockCache | undefined;
   #client: PeerClient | undefined;
   #server: PeerServer | undefined;
   #discovery: Discovery | undefined;
@@ -135,6 +136,7 @@ export class PeerNode {
    * taken or an engine of discovery can never work.
    */
   async join(blocks: BlockCache, serving: Serving): Promise<void> {
+    this.#blocks = blocks;
     const { listen, tls } = this.#config;
     const { log } = this.#context;
     const serve = () =>
@@ -287,6 +289,7 @@ export class PeerNode {
   #changed(members: readonly Member[]): void {
     this.#owners = new Owners(members);
     this.#client!.retain(members);
+    void this.#blocks!.ownersChanged();
     this.#context.log("info", { members: members.map(({ id, url }) => ({ id, url })) }, "The peers that share the cache have changed");
   }
 

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { AlarmClock } from "../util/alarm-clock.js";
 
-/** While a peer is at work, the asker hears of it that often, milliseconds: eight times within its shortest patience. */
+/** While a peer is at work, the asker hears of it that often, milliseconds: twelve times within its shortest patience. */
 const BEAT_MS = 100;
 
 /** Says 102 at once where `work` takes longer than what is in memory does, and now and then while it is under way. */

@@ -169,7 +169,7 @@ describe("a frozen peer", () => {
     // Three at once: one deadline.
     const reads = ["a", "b", "c"].map((path) => read(node, path));
     await vi.waitFor(() => expect(raw.requests).toHaveLength(3));
-    await clock.advance(999);
+    await clock.advance(1499);
     expect(cluster.store.requests).toBe(0);
     await clock.advance(1);
     await Promise.all(reads);
@@ -182,7 +182,7 @@ describe("a frozen peer", () => {
     await read(node, "e");
     await vi.waitFor(() => expect(raw.requests.at(-1)).toMatch(/^GET \/v1\/peer /));
     expect(node.client.stats().peers).toMatchObject([{ state: "half-open" }]);
-    await clock.advance(1000);
+    await clock.advance(1500);
     await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "open" }]));
     thawed = true;
     await clock.advance(250);
@@ -201,7 +201,7 @@ describe("a frozen peer", () => {
     await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
     // Twice where the sign of life had come before the clock moved, once else.
     await vi.waitFor(async () => {
-      await clock.advance(1000);
+      await clock.advance(1500);
       expect(node.client.stats().counters.fallbacks.slow).toBe(1);
     });
     await reading;
@@ -243,7 +243,7 @@ describe("a frozen peer", () => {
     const reading = read(node);
     await vi.waitFor(() => expect(socket).toBeDefined());
     for (let i = 1; i <= 5; i++) {
-      await clock.advance(900);
+      await clock.advance(1400);
       const timers = clock.sleeps.length;
       socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
       await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers));

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import { SLOT_UNIT, type Slab } from "../../../src/blocks/slab.js";
 import type { SlotSource } from "../../../src/cache/block-loader.js";
 import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
@@ -298,6 +299,47 @@ describe("BlockCache on memory and origin", () => {
     expect(cache.slab.stats()).toMatchObject({ workingBytes: BLOCK, tierBytes: BLOCK });
     expect(Buffer.compare(held.view(0, BLOCK), bytesOf(store.seed("a"), 0, BLOCK))).toBe(0);
     held.release();
+  });
+
+  describe("with blocks that are another node's to hold", () => {
+    /** Serves nothing; the blocks that `theirs` says are not this node's. */
+    const absent = (theirs: (object: ObjectVersion) => boolean): SlotSource => ({
+      tier: "peer",
+      groupBytes: 2 * BLOCK,
+      elsewhere: theirs,
+      read: async (_object, _firstBlock, count) => new Array<undefined>(count).fill(undefined),
+    });
+    const readAll = async (cache: BlockCache, object: ObjectVersion) => (await cache.acquire(object, 0, object.size, demand)).release();
+
+    it("keeps none of them, and with copies those that find room, which give way to its own", async () => {
+      const store = new FakeStore();
+      const [own, other] = [store.object("own", 3 * BLOCK), store.object("other", 3 * BLOCK)];
+      for (const copies of [false, true]) {
+        const cache = await cacheOf(4, { sources: () => [absent(({ id }) => id === other.id)], copies });
+        for (const object of [own, other]) cache.refer(object);
+        await readAll(cache, other);
+        expect(cache.cachedBytes(other)).toBe(copies ? 3 * BLOCK : 0);
+        await readAll(cache, own);
+        expect([own, other].map((object) => cache.cachedBytes(object))).toEqual([3 * BLOCK, copies ? BLOCK : 0]);
+        // A copy takes nothing's place.
+        await readAll(cache, other);
+        expect([own, other].map((object) => cache.cachedBytes(object))).toEqual([3 * BLOCK, copies ? BLOCK : 0]);
+      }
+    });
+
+    it("lets go of what has become another's when its own need the room, and keeps what has become its own", async () => {
+      const store = new FakeStore();
+      const [first, second, third] = ["first", "second", "third"].map((name) => store.object(name, 2 * BLOCK)) as ObjectVersion[];
+      let theirs = new Set<string>([third!.id]);
+      const cache = await cacheOf(4, { sources: () => [absent(({ id }) => theirs.has(id))], copies: true });
+      for (const object of [first!, second!, third!]) cache.refer(object);
+      await readAll(cache, first!);
+      await readAll(cache, third!);
+      theirs = new Set([first!.id]);
+      await cache.ownersChanged();
+      await readAll(cache, second!);
+      expect([first!, second!, third!].map((object) => cache.cachedBytes(object))).toEqual([0, 2 * BLOCK, 2 * BLOCK]);
+    });
   });
 
   it("asks sources before the origin, and the origin for what they have not", async () => {
