@@ -96,6 +96,7 @@ const peersSchema = z.strictObject({
   labels: z.record(z.string().min(1), z.string().optional()).optional(),
   weight: z.number().nonnegative().optional(),
   copies: z.boolean().optional(),
+  timeout: duration.optional(),
 });
 const millSchema = z.strictObject({
   mounts: z.record(z.string(), mountSchema).optional(),
@@ -254,6 +255,8 @@ export interface PeersConfig {
   readonly labels: Readonly<Record<string, string>>;
   readonly weight: number;
   readonly copies: boolean;
+  /** Undefined: by what the origin takes. */
+  readonly timeoutMs: number | undefined;
 }
 export interface MillConfig {
   readonly engine: EngineConfig;
@@ -293,11 +296,12 @@ export function millConfig(options: MillraceOptions): MillConfig {
   };
 }
 
-function peersConfig({ labels = {}, weight = 1, copies = false, tls, ...peers }: z.infer<typeof peersSchema>): PeersConfig {
+function peersConfig({ labels = {}, weight = 1, copies = false, tls, timeout, ...peers }: z.infer<typeof peersSchema>): PeersConfig {
   const set = Object.entries(labels).filter((label): label is [string, string] => label[1] !== undefined);
   const text = tls && { key: String(tls.key), cert: String(tls.cert), ca: String(tls.ca), servername: tls.servername };
   const { listen, advertise, secret, discover } = peers;
-  return { listen, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight, copies };
+  const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, "peers.timeout");
+  return { listen, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight, copies, timeoutMs };
 }
 
 /** A thread deciphers 0.4 to 1 GB/s; the engine, the loop and its decoders want CPUs too, and 8 threads fill 25 Gbit/s. */

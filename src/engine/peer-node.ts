@@ -124,6 +124,7 @@ export class PeerNode {
       owners: { ranked: (...asked) => this.#owners.ranked(...asked) },
       slab,
       originCostMs,
+      timeoutMs: this.#config.timeoutMs,
       auth: this.#auth,
       tls: this.#config.tls,
       log,

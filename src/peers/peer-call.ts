@@ -13,7 +13,7 @@ import type { PeerClientCounters } from "./peer-counters.js";
 import { formatTerms, HEADER, PEER_PATH, type PeerIdentity, parseIdentity, signedParts } from "./peer-protocol.js";
 
 /** Longest waits, milliseconds. Until the head is there, patience decides. */
-const TIMEOUTS = { connectMs: 5_000, headMs: 30_000, stallMs: 1_000 } as const;
+const TIMEOUTS = { connectMs: 30_000, headMs: 30_000 } as const;
 /**
  * A peer that is at work says so, but not for ever: it may be cut off from an origin that this node reaches. An origin that asks for fewer
  * requests may take it seconds.
@@ -45,6 +45,8 @@ export interface CallerOptions {
   readonly self: PeerIdentity;
   readonly auth: PeerAuthOptions | undefined;
   readonly tls: PeerTls | undefined;
+  /** Longest wait for more of an answer's body, milliseconds. */
+  readonly stallMs: number;
   readonly clock: AlarmClock;
   readonly counters: PeerClientCounters;
 }
@@ -58,7 +60,7 @@ export class PeerCaller {
   constructor(options: CallerOptions) {
     this.#options = options;
     this.#auth = options.auth && new PeerAuth(options.auth);
-    this.#client = new RangeClient(TIMEOUTS, options.tls);
+    this.#client = new RangeClient({ ...TIMEOUTS, stallMs: options.stallMs }, options.tls);
     this.#common = { [HEADER.peer]: encodeURIComponent(options.self.id), [HEADER.options]: formatTerms(options.self) };
   }
 
@@ -75,7 +77,7 @@ export class PeerCaller {
   ): Promise<readonly number[]> {
     const { begin, end, base } = call;
     const headers = { ...call.headers, range: `bytes=${begin - base}-${end - base - 1}` };
-    return this.#patiently({ silenceMs: patienceMs, answerMs: ANSWER_MS }, signal, async (patience) => {
+    return this.#patiently({ silenceMs: patienceMs, answerMs: Math.max(ANSWER_MS, patienceMs) }, signal, async (patience) => {
       const expected = { peer, alive: () => patience.heard(), begun: () => patience.calm() };
       const answer = await this.#get(callee, { path: call.path, headers, begin, end }, patience.signal, (request, proof) => {
         patience.heard();
@@ -129,7 +131,7 @@ export class PeerCaller {
     patienceMs: number,
     signal: AbortSignal | undefined,
   ): Promise<{ readonly said: Refusal; readonly proof: Proof | undefined }> {
-    return this.#patiently({ silenceMs: patienceMs, answerMs: HELD_MS }, signal, async (patience) => {
+    return this.#patiently({ silenceMs: patienceMs, answerMs: Math.max(HELD_MS, patienceMs) }, signal, async (patience) => {
       let proven: Proof | undefined;
       const answer = await this.#get(callee, { path, headers, begin: 0, end: 0 }, patience.signal, (request, proof) => {
         proven = proof;

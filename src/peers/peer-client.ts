@@ -30,6 +30,8 @@ export interface PeerClientOptions {
   readonly slab: Slab;
   /** What the origin takes for a span, milliseconds; undefined while it is not known. */
   readonly originCostMs: () => number | undefined;
+  /** How long a silent peer is waited for. Default: what the origin takes, within bounds. */
+  readonly timeoutMs?: number | undefined;
   readonly auth?: PeerAuthOptions | undefined;
   readonly tls?: PeerTls | undefined;
   readonly log?: CacheLog | undefined;
@@ -55,8 +57,8 @@ export class PeerClient implements SlotSource {
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
-    const { self, auth, tls, clock = systemAlarmClock } = options;
-    this.#caller = new PeerCaller({ self, auth, tls, clock, counters: this.counters });
+    const { self, auth, tls, timeoutMs: stallMs = silenceMs(undefined), clock = systemAlarmClock } = options;
+    this.#caller = new PeerCaller({ self, auth, tls, stallMs, clock, counters: this.counters });
   }
 
   elsewhere(object: ObjectVersion, begin: number): boolean {
@@ -153,7 +155,7 @@ export class PeerClient implements SlotSource {
   }
 
   #silenceMs(): number {
-    return silenceMs(this.#options.originCostMs());
+    return this.#options.timeoutMs ?? silenceMs(this.#options.originCostMs());
   }
 
   async #ask(link: PeerLink, object: ObjectVersion, asked: Asked, demand: Demand): Promise<SlotLease[] | undefined> {
