@@ -374,6 +374,12 @@ export interface PeerOptions {
   labels?: Record<string, string | undefined> | undefined;
   /** Its share of the data, beside the others'. Default 1; 0: it holds nothing for others. */
   weight?: number | undefined;
+  /** How long a silent peer is waited for before the next in order is asked. Default: what the origin takes, 1.2 to 1.5 s. */
+  timeout?: string | number | undefined;
+  /**
+   * Hold copies of what other nodes own, where there is room that nothing else takes: they are the first to go. Default false: one copy in all.
+   */
+  copies?: boolean | undefined;
 }
 export interface MillraceOptions {
   /** Stores by path prefix, such as `/imagenet`; the longest prefix wins. */

@@ -96,6 +96,8 @@ const peersSchema = z.strictObject({
   discover: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
   labels: z.record(z.string().min(1), z.string().optional()).optional(),
   weight: z.number().nonnegative().optional(),
+  copies: z.boolean().optional(),
+  timeout: duration.optional(),
 });
 const millSchema = z.strictObject({
   mounts: z.record(z.string(), mountSchema).optional(),
@@ -254,6 +256,9 @@ export interface PeersConfig {
   readonly discover: string | readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly weight: number;
+  readonly copies: boolean;
+  /** Undefined: by what the origin takes. */
+  readonly timeoutMs: number | undefined;
 }
 export interface MillConfig {
   readonly engine: EngineConfig;
@@ -293,13 +298,14 @@ export function millConfig(options: MillraceOptions): MillConfig {
   };
 }
 
-function peersConfig({ listen, health, advertise, ...rest }: z.infer<typeof peersSchema>): PeersConfig {
-  const { secret, tls, discover, labels = {}, weight = 1 } = rest;
-  if (health !== undefined && listen === undefined)
-    throw new MillraceError("MILLRACE_CONFIG", "peers.health: without peers.listen nobody is served, and there is nothing to probe");
+function peersConfig({ labels = {}, weight = 1, copies = false, tls, timeout, ...peers }: z.infer<typeof peersSchema>): PeersConfig {
   const set = Object.entries(labels).filter((label): label is [string, string] => label[1] !== undefined);
   const text = tls && { key: String(tls.key), cert: String(tls.cert), ca: String(tls.ca), servername: tls.servername };
-  return { listen, health, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight };
+  const { listen, health, advertise, secret, discover } = peers;
+  if (health !== undefined && listen === undefined)
+    throw new MillraceError("MILLRACE_CONFIG", "peers.health: without peers.listen nobody is served, and there is nothing to probe");
+  const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, "peers.timeout");
+  return { listen, health, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight, copies, timeoutMs };
 }
 
 /** A thread deciphers 0.4 to 1 GB/s; the engine, the loop and its decoders want CPUs too, and 8 threads fill 25 Gbit/s. */

@@ -21,8 +21,9 @@ export interface Eviction {
 }
 
 /**
- * Who asks for room: a pinned block that an open dataset refers to, one that nobody refers to (yet), or one of an `lru` mount. A guest may
- * only have what earlier processes left and nobody has used since; the others whatever is in the queues.
+ * Who asks for room: a pinned block that an open dataset refers to, one that nobody refers to (yet) or that is a copy of what another node
+ * holds, or one of an `lru` mount. A guest may only have what earlier processes left and nobody has used since; the others whatever is in the
+ * queues.
  */
 export type Claim = "referred" | "guest" | "lru";
 

@@ -7,7 +7,7 @@ import type { Slot, SlotLease } from "../blocks/slab.js";
 import { type BlockPart, partOf, planSpans, SPAN_BYTES, type Span } from "../blocks/span.js";
 import { abortedError } from "../errors.js";
 import { priorityValue } from "../storage/priority.js";
-import type { Admission, Placement } from "./admission.js";
+import type { Admission, IsElsewhere, Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
 import type { DiskTier } from "./disk-tier.js";
 import type { Holdings } from "./holdings.js";
@@ -21,7 +21,7 @@ export interface SlotSource extends BlockSource {
   readonly groupBytes: number;
   /** True where the block that begins there is another node's to fetch and to hold: it is asked for here, and no copy is kept. Default: never. */
   elsewhere?(object: ObjectVersion, begin: number): boolean;
-  /** True where that other node is known not to answer, and this one is next in order: it keeps copies meanwhile. Default: never. */
+  /** True where this node is next in order after that one: what was not served is fetched here, once for all who ask, and kept. Default: never. */
   standsIn?(object: ObjectVersion, begin: number): boolean;
   read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]>;
 }
@@ -32,6 +32,9 @@ export interface LoaderParts {
   readonly holdings: Holdings;
   readonly disk: DiskTier | undefined;
   readonly admission: Admission;
+  readonly isElsewhere: IsElsewhere;
+  /** What is another node's to hold is held here too, where there is room that nothing else takes. */
+  readonly copies: boolean;
   readonly flights: FlightTable;
   /** The last one has everything. */
   readonly sources: readonly SlotSource[];
@@ -47,6 +50,8 @@ export interface LoadDemand extends Pick<Demand, "priority" | "served"> {
   readonly wide?: boolean | undefined;
   /** For a peer: memory, disks and the origin are asked, other peers are not. */
   readonly local?: boolean | undefined;
+  /** The node that is to hold it did not serve: this one does, and keeps it meanwhile. */
+  readonly standIn?: boolean | undefined;
 }
 
 /** What a wide demand is widened to, aligned: a GB in 119 requests, whatever the size of the pieces asked for. As long as a group of peers. */
@@ -79,7 +84,7 @@ export class BlockLoader {
     const firstBlock = Math.floor(begin / blockSize);
     const started = blocks.map((block) => {
       const part = partOf(block, blockSize, object.size, begin, end, false);
-      const flight = new Flight(block, part.begin, part.end, load, demand.local === true || !this.#elsewhere(object, block));
+      const flight = new Flight(block, part.begin, part.end, load, demand.local === true || !this.#parts.isElsewhere(object, block));
       flights.add(object.id, flight);
       flight.join(ticket, block - firstBlock, part.begin, part.end);
       return flight;
@@ -92,7 +97,7 @@ export class BlockLoader {
 
   /** Holds a block that the caller has in a slot, if there is room. Best effort. */
   async admit(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
-    const placement = await this.#place(object, block, slot.bytes.length);
+    const placement = await this.#parts.admission.place(object, slot.bytes.length, false);
     if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
   }
 
@@ -150,7 +155,7 @@ export class BlockLoader {
     const { object, load } = job;
     const { blockSize } = this.#parts;
     const lengthOf = (flight: Flight): number => Math.min(blockSize, object.size - flight.block * blockSize);
-    const placements = await Promise.all(flights.map((flight) => this.#place(object, flight.block, lengthOf(flight))));
+    const placements = await Promise.all(flights.map((flight) => this.#place(job, flight.block, lengthOf(flight))));
     const wanted = flights.flatMap((flight, i) => {
       const placement = placements[i];
       if (!flight.awaited && placement?.memory !== true) {
@@ -182,7 +187,7 @@ export class BlockLoader {
     const found: Flight[] = [];
     for (let block = from; block < to; block++) {
       // Another's are not kept here, and who stands in for it keeps what is needed until it is back.
-      if (holdings.has(object.id, block) || flights.has(object.id, block) || this.#elsewhere(object, block)) continue;
+      if (holdings.has(object.id, block) || flights.has(object.id, block) || this.#parts.isElsewhere(object, block)) continue;
       const part = partOf(block, blockSize, object.size, 0, 0, true);
       const flight = new Flight(block, part.begin, part.end, load, true);
       flights.add(object.id, flight);
@@ -204,20 +209,12 @@ export class BlockLoader {
     from.move(ticket);
   }
 
-  #elsewhere(object: ObjectVersion, block: number): boolean {
-    return this.#parts.sources.some((source) => source.elsewhere?.(object, block * this.#parts.blockSize) === true);
-  }
-
-  /** Others than the owner keep no copies, but for who stands in for it. */
-  #keeps(object: ObjectVersion, block: number): boolean {
-    const begin = block * this.#parts.blockSize;
-    return !this.#elsewhere(object, block) || this.#parts.sources.some((source) => source.standsIn?.(object, begin) === true);
-  }
-
   /** The re-check inside the flight: a block that came to be held meanwhile is not held a second time. */
-  async #place(object: ObjectVersion, block: number, length: number): Promise<Placement | undefined> {
-    if (!this.#keeps(object, block) || this.#parts.holdings.has(object.id, block)) return undefined;
-    return this.#parts.admission.place(object, length);
+  async #place({ object, demand }: Job, block: number, length: number): Promise<Placement | undefined> {
+    const { isElsewhere, copies, holdings, admission } = this.#parts;
+    const copy = isElsewhere(object, block);
+    if ((copy && demand.standIn !== true && !copies) || holdings.has(object.id, block)) return undefined;
+    return admission.place(object, length, copy);
   }
 
   /** What is elsewhere from the first source on, the rest from the last. */
@@ -292,11 +289,45 @@ export class BlockLoader {
         if (lease === undefined) missing.push(one);
         else await this.#arrived(job, one, lease, source.tier);
       }
-      if (missing.length > 0) await this.#fetch(job, missing, level + 1);
+      if (missing.length > 0) await this.#passOn(job, missing, level);
     } catch (error) {
       this.#lose(job, wanted, error);
       if (load.signal.aborted) this.#parts.counters.abandoned++;
     }
+  }
+
+  async #passOn(job: Job, missing: readonly Wanted[], level: number): Promise<void> {
+    const { blockSize, sources } = this.#parts;
+    const { object } = job;
+    // All of a span are of one group.
+    if (sources[level]!.standsIn?.(object, missing[0]!.block * blockSize) === true) this.#standIn(job, missing);
+    else await this.#fetch(job, missing, level + 1);
+  }
+
+  /** By flights that peers may join, which ask as well now, so that the origin is asked once; or from what was fetched for them already. */
+  #standIn(job: Job, missing: readonly Wanted[]): void {
+    const { flights, memory } = this.#parts;
+    const { object } = job;
+    const load = new Load();
+    const started: Flight[] = [];
+    for (const one of missing) {
+      const { block, flight } = one;
+      this.#cancel(object, one);
+      flights.remove(object.id, flight);
+      const held = memory.index.get(object.id, block);
+      if (held !== undefined) {
+        flight.land(held.slot, held.begin, "memory");
+        continue;
+      }
+      for (const { ticket, slot, begin, end } of flight.handOver()) {
+        if (flights.join(object.id, block, ticket, slot, begin, end)) continue;
+        const own = new Flight(block, begin, end, load, true);
+        flights.add(object.id, own);
+        own.join(ticket, slot, begin, end);
+        started.push(own);
+      }
+    }
+    if (started.length > 0) this.#track(this.#run({ object, load, demand: { ...job.demand, standIn: true } }, started));
   }
 
   #lose(job: Job, wanted: readonly Wanted[], error: unknown): void {

@@ -1,11 +1,12 @@
 /** The block cache: memory → disks → origin. What is here is served without I/O; what is not is fetched once, however many ask. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BlockLease, Demand, Tier } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import { Slab } from "../blocks/slab.js";
 import { partOf } from "../blocks/span.js";
 import { abortedError, MillraceError } from "../errors.js";
 import { copyBytes } from "../util/copy-bytes.js";
-import { Admission, References } from "./admission.js";
+import { Admission, type IsElsewhere, References } from "./admission.js";
 import { BlockLoader, type LoadDemand, type SlotSource } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
 import { type CacheLog, type DiskDirectoryOptions, DiskTier } from "./disk-tier.js";
@@ -25,6 +26,8 @@ export interface BlockCacheOptions {
   readonly log?: CacheLog | undefined;
   /** Sources to ask between the disks and the origin. */
   readonly sources?: ((slab: Slab) => readonly SlotSource[]) | undefined;
+  /** Hold also what is another node's, where there is room that nothing else takes. Default: false. */
+  readonly copies?: boolean | undefined;
 }
 
 /** Priority, signal and account of one acquire, and whether its neighbours will be wanted. */
@@ -42,9 +45,16 @@ export class BlockCache {
   readonly #flights = new FlightTable();
   readonly #loader: BlockLoader;
   readonly #counters = new CacheCounters();
+  #changes = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: BlockCacheOptions, slab: Slab, references: References, disk: DiskTier | undefined) {
+  private constructor(
+    options: BlockCacheOptions,
+    slab: Slab,
+    sources: readonly SlotSource[],
+    references: References,
+    disk: DiskTier | undefined,
+  ) {
     this.slab = slab;
     this.blockSize = options.blockSize;
     this.#references = references;
@@ -58,7 +68,9 @@ export class BlockCache {
       disk,
       admission: new Admission(references, this.#memory, disk),
       flights: this.#flights,
-      sources: [...(options.sources?.(slab) ?? []), new OriginSource(slab, options.blockSize)],
+      isElsewhere: isElsewhere(sources, options.blockSize) ?? (() => false),
+      copies: options.copies === true,
+      sources,
       counters: this.#counters,
     });
   }
@@ -66,10 +78,11 @@ export class BlockCache {
   /** Throws MILLRACE_CONFIG, naming `cache.disk[i].path`, where a directory cannot be written. */
   static async open(options: BlockCacheOptions): Promise<BlockCache> {
     const slab = new Slab();
-    const references = new References();
     const { disk: directories, blockSize, log } = options;
+    const sources = [...(options.sources?.(slab) ?? []), new OriginSource(slab, blockSize)];
+    const references = new References(isElsewhere(sources, blockSize));
     const disk = directories.length === 0 ? undefined : await DiskTier.open({ directories, blockSize, slab, eviction: references, log });
-    return new BlockCache(options, slab, references, disk);
+    return new BlockCache(options, slab, sources, references, disk);
   }
 
   /** The disk tier, for those who keep other things under its capacity. */
@@ -78,12 +91,23 @@ export class BlockCache {
   }
 
   /** A dataset uses the object: under `pin` its blocks are not evicted until `unrefer` was called as often. */
-  refer(objectId: string): void {
-    if (this.#references.add(objectId)) this.#holdings.requeue(objectId);
+  refer(object: ObjectVersion): void {
+    if (this.#references.add(object)) this.#holdings.requeue(object.id);
   }
 
   unrefer(objectId: string): void {
     if (this.#references.remove(objectId)) this.#holdings.requeue(objectId);
+  }
+
+  /** Other nodes hold other blocks from now on: what has become theirs may go when room is needed, what has become ours stays. */
+  async ownersChanged(): Promise<void> {
+    const change = ++this.#changes;
+    for (const id of this.#references.objectIds()) {
+      if (change !== this.#changes || this.#closed !== undefined) return;
+      this.#holdings.requeue(id);
+      // Of 400,000 blocks it takes a second in all.
+      await nextTurn();
+    }
   }
 
   /**
@@ -233,6 +257,13 @@ export class BlockCache {
       if (bytes[tier] > 0) demand.served?.(tier, bytes[tier], 0);
     }
   }
+}
+
+/** Undefined where no source is another node. */
+function isElsewhere(sources: readonly SlotSource[], blockSize: number): IsElsewhere | undefined {
+  const nodes = sources.filter((source) => source.elsewhere !== undefined);
+  if (nodes.length === 0) return undefined;
+  return (object, block) => nodes.some((source) => source.elsewhere!(object, block * blockSize));
 }
 
 function closedError(): MillraceError {

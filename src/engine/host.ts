@@ -76,7 +76,8 @@ export class EngineHost {
     const context = { blockSize, originCostMs: () => host?.spanMs, log };
     const peers = start.config.peers && (await PeerNode.open(start.config.peers, disk[0]?.path, context));
     const sources = peers && ((slab: Slab) => [peers.source(slab)]);
-    const opening = BlockCache.open({ memoryBytes, disk: [...disk], blockSize, log, sources });
+    const copies = start.config.peers?.copies;
+    const opening = BlockCache.open({ memoryBytes, disk: [...disk], blockSize, log, sources, copies });
     const [blocks] = await Promise.all([opening, preloadStores(start.config)]);
     host = new EngineHost(port, start, blocks, peers, ownThread);
     try {

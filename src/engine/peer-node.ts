@@ -57,6 +57,7 @@ export class PeerNode {
   readonly #context: PeerNodeContext;
   readonly #identity: PeerIdentity;
   #owners: Owners;
+  #blocks: BlockCache | undefined;
   #client: PeerClient | undefined;
   #presence: Presence | undefined;
 
@@ -106,6 +107,7 @@ export class PeerNode {
       owners: { ranked: (...asked) => this.#owners.ranked(...asked) },
       slab,
       originCostMs,
+      timeoutMs: this.#config.timeoutMs,
       auth: secret === undefined ? undefined : { secret },
       tls,
       log,
@@ -118,6 +120,7 @@ export class PeerNode {
    * taken or an engine of discovery can never work.
    */
   async join(blocks: BlockCache, serving: Serving): Promise<void> {
+    this.#blocks = blocks;
     this.#presence = new Presence({
       config: this.#config,
       specs: this.#specs,
@@ -211,6 +214,7 @@ export class PeerNode {
     const before = new Set(this.#owners.members.map(({ id }) => id));
     this.#owners = new Owners(members);
     this.#client!.retain(members);
+    void this.#blocks!.ownersChanged();
     const joined = members.filter(({ id }) => !before.delete(id)).map(({ id, url }) => ({ id, url }));
     const fields = { members: members.length, joined, left: [...before] };
     this.#context.log("info", fields, "The peers that share the cache have changed");

@@ -71,7 +71,7 @@ export async function replyBlocks(
 
 /** The blocks, from memory, disks or the origin: other peers are not asked. */
 export function acquire(
-  { begin, end, priority, wide }: Pick<BlockRequest, "begin" | "end" | "priority" | "wide">,
+  { begin, end, priority, wide, instead }: Pick<BlockRequest, "begin" | "end" | "priority" | "wide" | "instead">,
   object: ObjectVersion,
   signal: AbortSignal,
   { blocks, counters }: Pick<ReplyContext, "blocks" | "counters">,
@@ -79,7 +79,7 @@ export function acquire(
   const served: AcquireDemand["served"] = (tier, bytes) => {
     if (tier === "origin") counters.originBytes += bytes;
   };
-  return blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true });
+  return blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true, standIn: instead });
 }
 
 /** Says no more than a code: messages may name what the asker has no business with. */

@@ -34,7 +34,7 @@ const LOST_AFTER_MS = 10_000;
 /** How often members are asked who they are: a restart may have changed weight or labels, or the id. About 16 a second where they are many. */
 const ASK_MEMBERS_MS = 60_000;
 const ASK_MEMBERS_MS_A_PEER = 60;
-/** Handshakes at once, of strangers that did not answer before and of all others: 1,000 addresses where nobody answers take 16 s. */
+/** Handshakes at once, of strangers that did not answer before and of all others: 1,000 addresses where nobody answers take 24 s at most. */
 const AT_ONCE = 64;
 
 export interface MembershipParts {

@@ -116,7 +116,7 @@ describe("answers", () => {
     const { text } = raw(get(PATH, { ...HEADERS, range: "bytes=0-0" }));
     await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
     await clock.advance(200);
-    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(2)));
+    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(3)));
     gate.resolve();
     await vi.waitFor(() => expect(text()).toMatch(/HTTP\/1.1 206 /));
     await vi.waitFor(() => expect(clock.pending).toBe(0));
@@ -320,7 +320,7 @@ describe("closing", () => {
     gate.resolve();
     await closing;
     await answer.closed;
-    expect(answer.text()).toMatch(/^HTTP\/1\.1 206 /);
+    expect(answer.text()).toMatch(/^HTTP\/1\.1 102 Processing\r\n\r\nHTTP\/1\.1 206 /);
     expect([blocks.demands.length, server.counters.answered, server.counters.refused.closing]).toEqual([1, 1, 1]);
   });
 
