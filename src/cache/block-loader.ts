@@ -21,7 +21,7 @@ export interface SlotSource extends BlockSource {
   readonly groupBytes: number;
   /** True where the block that begins there is another node's to fetch and to hold: it is asked for here, and no copy is kept. Default: never. */
   elsewhere?(object: ObjectVersion, begin: number): boolean;
-  /** True where this node is next in order after that one: what was not served is fetched here, once for all who ask, and kept. Default: never. */
+  /** True where the block is this node's to hold when those before it in order do not serve: it is fetched here, once for all who ask, and kept. Default: never. */
   standsIn?(object: ObjectVersion, begin: number): boolean;
   read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]>;
 }
@@ -97,7 +97,7 @@ export class BlockLoader {
 
   /** Holds a block that the caller has in a slot, if there is room. Best effort. */
   async admit(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
-    const placement = await this.#parts.admission.place(object, slot.bytes.length, false);
+    const placement = await this.#parts.admission.place(object, slot.bytes.length, this.#parts.isElsewhere(object, block));
     if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
   }
 
@@ -145,9 +145,10 @@ export class BlockLoader {
 
   /** Only `lru` data is held twice: a pinned block that moved up would shut another one out. */
   #promote(object: ObjectVersion, block: number, begin: number, slot: Slot): void {
-    const { memory } = this.#parts;
-    if (memory.index.get(object.id, block) === undefined && memory.reserve(slot.bytes.length, "lru"))
-      memory.add(object, block, begin, slot);
+    const { memory, isElsewhere } = this.#parts;
+    const copy = isElsewhere(object, block);
+    if (memory.index.get(object.id, block) === undefined && memory.reserve(slot.bytes.length, copy ? "guest" : "lru"))
+      memory.add(object, block, begin, slot, copy);
   }
 
   /** Decides for each block whether it will be held, and so whether all of it is fetched. */
@@ -366,10 +367,10 @@ export class BlockLoader {
     const again = this.#parts.holdings.has(object.id, block);
     admission.settle(object.rules, slot.bytes.length);
     if (placement.memory && again) memory.cancel(slot.bytes.length);
-    else if (placement.memory) memory.add(object, block, begin, slot);
+    else if (placement.memory) memory.add(object, block, begin, slot, placement.copy);
     if (placement.disk === undefined) return;
     if (again) disk?.cancel(placement.disk);
-    else await disk?.write(placement.disk, object, block, slot);
+    else await disk?.write(placement.disk, object, block, slot, placement.copy);
   }
 
   #cancel(object: ObjectVersion, one: Pick<Wanted, "block" | "placement">): void {

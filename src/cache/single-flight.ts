@@ -167,6 +167,7 @@ export class Flight {
 
   /** Ends it without bytes: those who wait are to be given another flight. */
   handOver(): Apart[] {
+    if (this.#ended) return [];
     return Array.from(this.#take(), ([ticket, wants]) => {
       ticket.forget(this);
       return { ticket, ...wants };
