@@ -451,3 +451,23 @@ const datasetSchema = z.strictObject({
 export function checkDatasetOptions(options: object): void {
   check(datasetSchema, options);
 }
+
+const saveSchema = z.strictObject({
+  write: z.enum(["through", "back"]).optional(),
+  keep: z.int().min(1).optional(),
+  metadata: z.record(z.string(), z.string()).optional(),
+  maxShardBytes: bytes.optional(),
+  signal: z.instanceof(AbortSignal).optional(),
+  onProgress: z.custom<(progress: never) => void>((value) => typeof value === "function").optional(),
+});
+export interface SaveSettings {
+  readonly write: "through" | "back";
+  readonly keep: number | undefined;
+  readonly metadata: Readonly<Record<string, string>> | undefined;
+  readonly maxShardBytes: number | undefined;
+}
+/** The options of `mill.saveCheckpoint`, checked. Throws MILLRACE_CONFIG. */
+export function checkSaveOptions(options: object): SaveSettings {
+  const { write = "through", keep, metadata, maxShardBytes } = check(saveSchema, options);
+  return { write, keep, metadata, maxShardBytes: maxShardBytes === undefined ? undefined : parseBytes(maxShardBytes, "maxShardBytes") };
+}

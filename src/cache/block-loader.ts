@@ -3,10 +3,12 @@
  */
 import type { BlockSource, Demand, Tier } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
-import type { Slot, SlotLease } from "../blocks/slab.js";
+import type { Slab, Slot, SlotLease } from "../blocks/slab.js";
 import { type BlockPart, partOf, planSpans, SPAN_BYTES, type Span } from "../blocks/span.js";
+import { placeIn } from "../blocks/span-slots.js";
 import { abortedError } from "../errors.js";
 import { priorityValue } from "../storage/priority.js";
+import { copyBytes } from "../util/copy-bytes.js";
 import type { Admission, IsElsewhere, Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
 import type { DiskTier } from "./disk-tier.js";
@@ -28,6 +30,7 @@ export interface SlotSource extends BlockSource {
 
 export interface LoaderParts {
   readonly blockSize: number;
+  readonly slab: Slab;
   readonly memory: MemoryTier;
   readonly holdings: Holdings;
   readonly disk: DiskTier | undefined;
@@ -45,7 +48,7 @@ export interface LoaderParts {
 const MAX_GAP = 64 * 1024;
 
 /** What a caller says of the bytes it asks for. */
-export interface LoadDemand extends Pick<Demand, "priority" | "served"> {
+export interface LoadDemand extends Pick<Demand, "priority" | "served" | "into"> {
   /** The caller will ask for the blocks around these too, sooner or later: where they find room in memory, one request brings them all. */
   readonly wide?: boolean | undefined;
   /** For a peer: memory, disks and the origin are asked, other peers are not. */
@@ -61,6 +64,8 @@ interface Job {
   readonly object: ObjectVersion;
   readonly load: Load;
   readonly demand: LoadDemand;
+  /** Whose demand it is. */
+  readonly ticket: Ticket;
 }
 
 /** A flight that the disks did not have. */
@@ -92,12 +97,18 @@ export class BlockLoader {
     // What a loop waits for now is not to wait for more.
     if (demand.wide && priorityValue(demand.priority) > 0) started.push(...this.#neighbours(object, blocks, load));
     started.sort((a, b) => a.block - b.block);
-    this.#track(this.#run({ object, load, demand }, started));
+    this.#track(this.#run({ object, load, demand, ticket }, started));
   }
 
   /** Holds a block that the caller has in a slot, if there is room. Best effort. */
   async admit(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
     const placement = await this.#parts.admission.place(object, slot.bytes.length, this.#parts.isElsewhere(object, block));
+    if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
+  }
+
+  /** The same of a block of an object that is being written here: whoever may own it, it need not be fetched again. */
+  async keep(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
+    const placement = await this.#parts.admission.place(object, slot.bytes.length, false);
     if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
   }
 
@@ -136,10 +147,15 @@ export class BlockLoader {
   async #landFromDisk(job: Job, disk: DiskTier, flight: Flight): Promise<boolean> {
     const { object } = job;
     const begin = flight.block * this.#parts.blockSize;
-    const slot = await disk.read(object, flight.block, Math.min(this.#parts.blockSize, object.size - begin));
+    const length = Math.min(this.#parts.blockSize, object.size - begin);
+    const place = placeIn(job.demand.into, begin, begin + length);
+    // A long read does not push out what memory has: only where there is room does it leave a copy there.
+    const promoted = object.rules.admission === "lru" && (place === undefined || this.#parts.memory.hasRoom(length));
+    const slot = await disk.read(object, flight.block, length, promoted ? undefined : place);
     if (slot === undefined) return false;
-    if (object.rules.admission === "lru") this.#promote(object, flight.block, begin, slot);
+    if (promoted) this.#promote(object, flight.block, begin, slot);
     this.#land(job, flight, slot, begin, "disk");
+    slot.release();
     return true;
   }
 
@@ -205,7 +221,7 @@ export class BlockLoader {
       const flight = new Flight(from.block, begin, end, load, from.local);
       flights.add(job.object.id, flight);
       flight.join(ticket, slot, begin, end);
-      this.#track(this.#run({ ...job, load }, [flight]));
+      this.#track(this.#run({ ...job, load, demand: { ...job.demand, into: undefined }, ticket }, [flight]));
     }
     from.move(ticket);
   }
@@ -328,7 +344,7 @@ export class BlockLoader {
         started.push(own);
       }
     }
-    if (started.length > 0) this.#track(this.#run({ object, load, demand: { ...job.demand, standIn: true } }, started));
+    if (started.length > 0) this.#track(this.#run({ ...job, load, demand: { ...job.demand, standIn: true } }, started));
   }
 
   #lose(job: Job, wanted: readonly Wanted[], error: unknown): void {
@@ -347,7 +363,8 @@ export class BlockLoader {
       }
       job.demand.served?.(tier, 0, requests);
     };
-    return { begin: span.begin, end: span.end, priority: job.load.priority, signal: job.load.signal, wide: job.demand.wide, served };
+    const { wide, into } = job.demand;
+    return { begin: span.begin, end: span.end, priority: job.load.priority, signal: job.load.signal, wide, into, served };
   }
 
   async #arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier): Promise<void> {
@@ -355,11 +372,22 @@ export class BlockLoader {
       const { placement } = one;
       one.placement = undefined;
       if (placement === undefined) this.#parts.counters.streamed++;
-      else await this.#hold(job.object, one.block, lease.begin, lease.slot, placement);
+      else if (!lease.slot.borrowed) await this.#hold(job.object, one.block, lease.begin, lease.slot, placement);
+      else {
+        const slot = this.#copyOf(lease.slot);
+        await this.#hold(job.object, one.block, lease.begin, slot, placement);
+        slot.release();
+      }
       this.#land(job, one.flight, lease.slot, lease.begin, tier);
     } finally {
       lease.release();
     }
+  }
+
+  #copyOf({ bytes }: Slot): Slot {
+    const slot = this.#parts.slab.allocate(bytes.length);
+    copyBytes(slot.bytes, 0, bytes);
+    return slot;
   }
 
   async #hold(object: ObjectVersion, block: number, begin: number, slot: Slot, placement: Placement): Promise<void> {
@@ -383,10 +411,16 @@ export class BlockLoader {
     if (placement.disk !== undefined) this.#parts.disk?.cancel(placement.disk);
   }
 
+  /** Others who wait for a block that lies in a reader's own memory get a copy. */
   #land(job: Job, flight: Flight, slot: Slot, begin: number, tier: Tier): void {
     this.#parts.flights.remove(job.object.id, flight);
-    flight.land(slot, begin, tier);
-    if (tier === "disk") slot.release();
+    if (!(slot.borrowed && flight.awaitedBeside(job.ticket))) {
+      flight.land(slot, begin, tier);
+      return;
+    }
+    const copy = this.#copyOf(slot);
+    flight.land(copy, begin, tier);
+    copy.release();
   }
 
   #fail(job: Job, flight: Flight, error: unknown): void {

@@ -28,6 +28,11 @@ export class MemoryTier {
     return this.#charged;
   }
 
+  /** True where a block finds room without an eviction. */
+  hasRoom(length: number): boolean {
+    return this.#charged + slotCost(length) <= this.capacity;
+  }
+
   /** Promises room for a block, evicting what may go for it. False: there is none. */
   reserve(length: number, claim: Claim): boolean {
     const charge = slotCost(length);
@@ -53,6 +58,12 @@ export class MemoryTier {
     const length = slot.bytes.length;
     const held = { objectId: object.id, block, begin, slot, length, charge: slot.cost, rules: object.rules, copy, stamp: 0 };
     this.index.add(held);
+  }
+
+  /** The block's object has this version now. */
+  rename(block: MemoryBlock, to: ObjectVersion): void {
+    if (this.index.get(to.id, block.block) !== undefined) this.drop(block);
+    else if (this.index.remove(block)) this.index.add({ ...block, objectId: to.id });
   }
 
   evict(block: MemoryBlock): void {

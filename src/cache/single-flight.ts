@@ -130,6 +130,11 @@ export class Flight {
     return this.#waiting.size > 0;
   }
 
+  /** Somebody else than this ticket waits for it. */
+  awaitedBeside(ticket: Ticket): boolean {
+    return this.#waiting.size > (this.#waiting.has(ticket) ? 1 : 0);
+  }
+
   /** Landed or failed. */
   get ended(): boolean {
     return this.#ended;
