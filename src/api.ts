@@ -499,6 +499,75 @@ export interface PeerInfo {
   /** Why it is broken or a stranger; text for people. */
   readonly reason: string | undefined;
 }
+/** A tensor to save, or one that was loaded. */
+export interface NamedTensor {
+  name: string;
+  /** As safetensors spells it: `"F32"`, `"BF16"`, `"I64"` … */
+  dtype: string;
+  shape: readonly number[];
+  /** Its bytes, little-endian, row by row. */
+  data: ArrayBufferView;
+}
+export interface SaveOptions extends Watch {
+  /**
+   * `"through"` (default): resolves when the origin has the checkpoint, and the cache what it has room for. `"back"`: when it is on the disk of a cache
+   * directory, from where it is uploaded in the background, by the next mill if need be; where that disk cannot take it, as `"through"`.
+   */
+  write?: "through" | "back" | undefined;
+  /** `__metadata__` of the file, or of each shard. */
+  metadata?: Record<string, string> | undefined;
+  /**
+   * Checkpoints that stay, this one included, of its series: those in the same folder whose names differ in their last number only. Older ones
+   * are removed when this one is whole. Default: all stay.
+   */
+  keep?: number | undefined;
+  /** Tensors of at most so many bytes go into one file, of several with an index; bytes or `"5GB"`. Default: one file. */
+  maxShardBytes?: string | number | undefined;
+}
+/** What a checkpoint's header says of a tensor. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly byteLength: number;
+}
+/** A tensor in memory that is the caller's own. Tensors that were loaded together may share one `ArrayBuffer`. */
+export interface LoadedTensor extends NamedTensor {
+  readonly name: string;
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  /** A typed array where JavaScript has the type; for BOOL, F16, BF16, F8, F6, F4 and C64 the same as `bytes`. */
+  readonly data: TypedArrays[DType];
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /**
+   * F16, BF16 and F8 as floats, each value exactly, in new memory; F32 as it is (`data` itself). Throws `MILLRACE_CONFIG` for other dtypes.
+   */
+  toFloat32(): Float32Array<ArrayBuffer>;
+}
+export interface TensorOptions extends Watch {
+  /** Along the first dimension, `to` exclusive; only their bytes are read. */
+  rows?: { from: number; to: number } | undefined;
+}
+export interface LoadOptions extends Watch {
+  /** Default: all. */
+  names?: readonly string[] | undefined;
+}
+/**
+ * A safetensors checkpoint whose header was read, of one version: once it has changed, reads throw `MILLRACE_CHANGED`. Progress counts tensors
+ * as its objects.
+ */
+export interface Checkpoint {
+  /** `__metadata__`; of several files together, where one key has several values that of the first file. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** In the order of the file, file by file. */
+  readonly tensors: readonly TensorInfo[];
+  /** Throws `MILLRACE_NOT_FOUND` where there is none of this name, `MILLRACE_CONFIG` for rows that it has not, or where it is longer than an array can be. */
+  tensor(name: string, options?: TensorOptions): Promise<LoadedTensor>;
+  /** All tensors, or those named, by name and in the order of the file. */
+  load(options?: LoadOptions): Promise<ReadonlyMap<string, LoadedTensor>>;
+  /** Tensor by tensor in the order of the file, read a bounded way ahead. */
+  stream(options?: Watch): AsyncIterable<LoadedTensor>;
+}
 /** An open mill. Paths are below a mount, or URIs. Once it is closed every call throws `MILLRACE_CLOSED`. */
 export interface Millrace extends AsyncDisposable {
   /**
@@ -523,6 +592,19 @@ export interface Millrace extends AsyncDisposable {
     source: string | readonly string[] | { loader: Loader<unknown>; epoch: number; steps?: number | undefined },
     options?: PrefetchOptions,
   ): PrefetchJob;
+  /**
+   * Opens a safetensors file, or one in several files by its `*.index.json`, and reads its header; no data yet. Throws `MILLRACE_NOT_FOUND`,
+   * `MILLRACE_FORMAT`.
+   */
+  checkpoint(source: string, options?: Watch): Promise<Checkpoint>;
+  /**
+   * Saves tensors as a canonical safetensors file, which is visible when it is whole. They are listed first (those of an async iterable are all held
+   * until the end), and their memory must stay as it is until the save has resolved. With `maxShardBytes`, or for a target that ends in
+   * `.index.json`, there are several files, and the info is their index's. Throws `MILLRACE_CONFIG`, naming the tensor, and `MILLRACE_PERMISSION`.
+   */
+  saveCheckpoint(target: string, tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>, options?: SaveOptions): Promise<ObjectInfo>;
+  /** Resolves when every checkpoint that was saved with `write: "back"` is uploaded. Rejects with what keeps one from that; its copy stays on the disk. */
+  flush(): Promise<void>;
   /** Drops cached blocks below the prefix; resolves to the bytes freed. */
   evict(prefix: string): Promise<number>;
   /** Forgets what is known of the objects below the prefix, so that the next use asks the origin; resolves to the entries dropped. */

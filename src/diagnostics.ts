@@ -2,7 +2,7 @@
 import type { MillStats } from "./api.js";
 
 export interface Metric {
-  readonly group: "origin" | "memory" | "disk" | "cache" | "metadata" | "peers";
+  readonly group: "origin" | "memory" | "disk" | "cache" | "metadata" | "saves" | "peers";
   readonly name: string;
   readonly unit: "bytes" | "requests" | "blocks" | "count";
   readonly meaning: string;
@@ -91,6 +91,30 @@ export const METRICS: readonly Metric[] = [
   { group: "metadata", name: "indexMisses", unit: "count", meaning: "Record indexes that had to be built" },
   { group: "metadata", name: "entries", unit: "count", meaning: "Entries in memory now" },
   { group: "metadata", name: "bytes", unit: "bytes", meaning: "Memory they take, roughly" },
+  { group: "saves", name: "through", unit: "count", meaning: "Checkpoints that were saved to their origin at once" },
+  { group: "saves", name: "back", unit: "count", meaning: "Checkpoints that were saved to the disk, to be uploaded later" },
+  {
+    group: "saves",
+    name: "noSpace",
+    unit: "count",
+    meaning: "Checkpoints that the disk could not take: they were saved to their origin at once",
+  },
+  { group: "saves", name: "pending", unit: "count", meaning: "Checkpoints that wait to be uploaded, or are being uploaded now" },
+  { group: "saves", name: "pendingBytes", unit: "bytes", meaning: "On the disk for them, and for those that failed" },
+  {
+    group: "saves",
+    name: "failed",
+    unit: "count",
+    meaning: "Checkpoints that could not be uploaded and stay on the disk until the next mill tries; the log says why",
+  },
+  {
+    group: "saves",
+    name: "uploaded",
+    unit: "count",
+    meaning: "Checkpoints that were uploaded from the disk, those of earlier processes too",
+  },
+  { group: "saves", name: "bytes", unit: "bytes", meaning: "Bytes of checkpoints that origins have taken" },
+  { group: "saves", name: "removed", unit: "count", meaning: "Older checkpoints that `keep` had removed" },
   { group: "peers", name: "listening", unit: "count", meaning: "1 in the one process of a node that answers its peers, else 0" },
   { group: "peers", name: "members", unit: "count", meaning: "Nodes that share the cache now, this one included" },
   { group: "peers", name: "strangers", unit: "count", meaning: "Peers that were found and are not asked: the log says why" },

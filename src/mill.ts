@@ -1,5 +1,6 @@
 /** The mill on the caller's side: a thin proxy of the engine, so that a loop that blocks its thread blocks no reading. */
 import type {
+  Checkpoint,
   Dataset,
   DatasetOptions,
   Fields,
@@ -8,6 +9,7 @@ import type {
   Millrace,
   MillraceOptions,
   MillStats,
+  NamedTensor,
   NodeShare,
   ObjectInfo,
   OpenFile,
@@ -15,8 +17,11 @@ import type {
   PrefetchJob,
   PrefetchOptions,
   S3Credentials,
+  SaveOptions,
   Watch,
 } from "./api.js";
+import { openCheckpoint } from "./checkpoint/open-checkpoint.js";
+import { saveCheckpoint } from "./checkpoint/save.js";
 import { type Connection, connect } from "./engine/connect.js";
 import { startPrefetch } from "./engine/prefetch-job.js";
 import type { CallOptions } from "./engine/rpc.js";
@@ -136,6 +141,28 @@ class Mill implements Millrace {
 
   prefetch(source: Parameters<Millrace["prefetch"]>[0], options: PrefetchOptions = {}): PrefetchJob {
     return startPrefetch(this.#nextId++, source, options, this.#connection.rpc, (...call) => this.#call(...call));
+  }
+
+  checkpoint(source: string, options: Watch = {}): Promise<Checkpoint> {
+    return openCheckpoint((...call) => this.#call(...call), source, options);
+  }
+
+  saveCheckpoint(
+    target: string,
+    tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>,
+    options: SaveOptions = {},
+  ): Promise<ObjectInfo> {
+    return saveCheckpoint(
+      (...call) => this.#call(...call),
+      () => this.#nextId++,
+      target,
+      tensors,
+      options,
+    );
+  }
+
+  async flush(): Promise<void> {
+    await this.#call("flush", undefined);
   }
 
   async evict(prefix: string): Promise<number> {

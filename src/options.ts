@@ -1,6 +1,6 @@
 /**
- * The options of a mill, their checks, and every default. Options are checked once, here and in loader/loader-options.ts; the rest of the code
- * gets plain numbers. zod never shows in a `.d.ts`.
+ * The options of a mill, their checks, and every default. Options are checked once, here and in the rooms of loaders and checkpoints; the rest of
+ * the code gets plain numbers. zod never shows in a `.d.ts`.
  */
 import { z } from "zod";
 import type { MillraceOptions, ModuleRef, MountOptions, S3Credentials, S3Options } from "./api.js";
@@ -233,6 +233,9 @@ export function millConfig(options: MillraceOptions): MillConfig {
   };
 }
 
+/** Twice what a peer that is at work lets pass between two signs of life; and what it is waited for in all. */
+const PEER_TIMEOUT_MS = { least: 200, most: 30_000 } as const;
+
 function peersConfig({ labels = {}, weight = 1, copies = false, tls, timeout, ...peers }: z.infer<typeof peersSchema>): PeersConfig {
   const set = Object.entries(labels).filter((label): label is [string, string] => label[1] !== undefined);
   const text = tls && { key: String(tls.key), cert: String(tls.cert), ca: String(tls.ca), servername: tls.servername };
@@ -240,6 +243,8 @@ function peersConfig({ labels = {}, weight = 1, copies = false, tls, timeout, ..
   if (health !== undefined && listen === undefined)
     throw new MillraceError("MILLRACE_CONFIG", "peers.health: without peers.listen nobody is served, and there is nothing to probe");
   const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, "peers.timeout");
+  if (timeoutMs !== undefined && (timeoutMs < PEER_TIMEOUT_MS.least || timeoutMs > PEER_TIMEOUT_MS.most))
+    throw new MillraceError("MILLRACE_CONFIG", "peers.timeout: expected 200 milliseconds to 30 seconds");
   return { listen, health, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight, copies, timeoutMs };
 }
 

@@ -1,6 +1,12 @@
 import type { Urgency } from "../storage/priority.js";
 import type { ObjectVersion } from "./object-version.js";
 
+/** Memory of a reader's own for the bytes of an object from `begin`. */
+export interface Destination {
+  readonly begin: number;
+  readonly bytes: Uint8Array;
+}
+
 /** Which bytes are wanted, how urgently, and for whom. */
 export interface Demand {
   /** Bytes of the object that are needed: `begin` inclusive, `end` exclusive. May lie inside the first and last block. */
@@ -11,6 +17,8 @@ export interface Demand {
   readonly signal?: AbortSignal | undefined;
   /** The bytes around these will be wanted too, sooner or later. */
   readonly wide?: boolean | undefined;
+  /** Where they may go at once: a block that a disk or the origin brings for nobody else lies there, and not in the slab. */
+  readonly into?: Destination | undefined;
   /** Called as bytes arrive, with the tier they came from: a loader's own account. */
   readonly served?: ((tier: Tier, bytes: number, requests: number) => void) | undefined;
 }

@@ -8,6 +8,8 @@ export interface HoldRules {
   readonly admission: "pin" | "lru";
   /** Largest part of the cache's capacity that this mount may hold, 0 to 1. */
   readonly share: number;
+  /** Its origin is this machine: no peer is asked. */
+  readonly local?: boolean;
 }
 
 /** One version of one object: new etag, new id, so bytes of two versions never mix. */

@@ -50,6 +50,11 @@ export class Slot {
     this.#free = free;
   }
 
+  /** Its bytes are a reader's own: who else wants them, or wants to keep them, needs a copy. */
+  get borrowed(): boolean {
+    return this.cost === 0;
+  }
+
   retain(): void {
     this.#holders++;
   }
@@ -90,6 +95,11 @@ export class SlotLease implements BlockLease {
     this.#held = false;
     this.slot.release();
   }
+}
+
+/** A slot in a reader's own memory, which takes nothing of the slab. */
+export function borrowedSlot(bytes: Uint8Array): Slot {
+  return new Slot(bytes, 0, () => {});
 }
 
 /** What a slot of `length` bytes takes of the slab. */

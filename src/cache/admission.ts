@@ -5,17 +5,19 @@
  * data hits .15. So what open datasets refer to is never evicted, and what finds no room is streamed. Memory fills first, then the disks;
  * a pinned block is held once.
  * `lru`: held on disk and in memory, oldest first to go.
- * Blocks of objects that nobody refers to (an older version, yesterday's dataset), and copies of what is another node's to hold, may go for
- * either. Such a copy, and a pinned block that nobody refers to (yet), takes free room and what earlier processes left, so that it does not
+ * Blocks of objects that nobody refers to (an older version, yesterday's dataset) may go for either, and before them copies of what is another
+ * node's to hold. Such a copy, and a pinned block that nobody refers to (yet), takes free room and what earlier processes left, so that it does not
  * push out what was used in this one.
  */
 import type { HoldRules, ObjectVersion } from "../blocks/object-version.js";
-import type { Claim, Eviction, HeldBlock } from "./block-index.js";
+import type { Claim, Eviction, HeldBlock, Standing } from "./block-index.js";
 import type { DiskReservation, DiskTier } from "./disk-tier.js";
 import type { MemoryTier } from "./memory-tier.js";
 
 /** Where a block on its way will be held. Both are set for `lru`. */
 export interface Placement {
+  /** It is another node's to hold. */
+  readonly copy: boolean;
   readonly memory: boolean;
   readonly disk: DiskReservation | undefined;
 }
@@ -61,11 +63,12 @@ export class References implements Eviction {
     return count === 1;
   }
 
-  evictable({ objectId, block, rules }: HeldBlock): boolean {
+  standing({ objectId, block, rules, copy }: HeldBlock): Standing {
     // Whose an earlier process's block is shows when it is first used; until then a dataset that refers to it keeps it.
-    if (rules?.admission === "lru" || !this.has(objectId)) return true;
+    if (rules === undefined) return this.has(objectId) ? "needed" : "free";
     const object = this.#objects.get(objectId);
-    return object !== undefined && this.#isElsewhere!(object, block);
+    if (object === undefined ? copy : this.#isElsewhere!(object, block)) return "copy";
+    return rules.admission === "lru" || !this.has(objectId) ? "free" : "needed";
   }
 }
 
@@ -88,7 +91,7 @@ export class Admission {
     if (!(await this.#promiseWithinShare(object.rules, length, claim))) return undefined;
     const placement = await this.#reserve(object, length, claim);
     if (placement === undefined) this.#promise(object.rules, -length);
-    return placement;
+    return placement && { ...placement, copy };
   }
 
   /** The block has come and is held, or will not come: ends the promise. The tiers' own are ended by whoever takes or cancels them. */
@@ -96,7 +99,7 @@ export class Admission {
     this.#promise(rules, -length);
   }
 
-  async #reserve(object: ObjectVersion, length: number, claim: Claim): Promise<Placement | undefined> {
+  async #reserve(object: ObjectVersion, length: number, claim: Claim): Promise<Omit<Placement, "copy"> | undefined> {
     if (object.rules.admission === "pin") {
       if (this.#memory.reserve(length, claim)) return { memory: true, disk: undefined };
       const disk = await this.#disk?.reserve(length, claim);

@@ -3,10 +3,12 @@
  */
 import type { BlockSource, Demand, Tier } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
-import type { Slot, SlotLease } from "../blocks/slab.js";
+import type { Slab, Slot, SlotLease } from "../blocks/slab.js";
 import { type BlockPart, partOf, planSpans, SPAN_BYTES, type Span } from "../blocks/span.js";
+import { placeIn } from "../blocks/span-slots.js";
 import { abortedError } from "../errors.js";
 import { priorityValue } from "../storage/priority.js";
+import { copyBytes } from "../util/copy-bytes.js";
 import type { Admission, IsElsewhere, Placement } from "./admission.js";
 import type { CacheCounters } from "./cache-counters.js";
 import type { DiskTier } from "./disk-tier.js";
@@ -21,13 +23,14 @@ export interface SlotSource extends BlockSource {
   readonly groupBytes: number;
   /** True where the block that begins there is another node's to fetch and to hold: it is asked for here, and no copy is kept. Default: never. */
   elsewhere?(object: ObjectVersion, begin: number): boolean;
-  /** True where this node is next in order after that one: what was not served is fetched here, once for all who ask, and kept. Default: never. */
+  /** True where the block is this node's to hold when those before it in order do not serve: it is fetched here, once for all who ask, and kept. Default: never. */
   standsIn?(object: ObjectVersion, begin: number): boolean;
   read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]>;
 }
 
 export interface LoaderParts {
   readonly blockSize: number;
+  readonly slab: Slab;
   readonly memory: MemoryTier;
   readonly holdings: Holdings;
   readonly disk: DiskTier | undefined;
@@ -45,7 +48,7 @@ export interface LoaderParts {
 const MAX_GAP = 64 * 1024;
 
 /** What a caller says of the bytes it asks for. */
-export interface LoadDemand extends Pick<Demand, "priority" | "served"> {
+export interface LoadDemand extends Pick<Demand, "priority" | "served" | "into"> {
   /** The caller will ask for the blocks around these too, sooner or later: where they find room in memory, one request brings them all. */
   readonly wide?: boolean | undefined;
   /** For a peer: memory, disks and the origin are asked, other peers are not. */
@@ -61,6 +64,8 @@ interface Job {
   readonly object: ObjectVersion;
   readonly load: Load;
   readonly demand: LoadDemand;
+  /** Whose demand it is. */
+  readonly ticket: Ticket;
 }
 
 /** A flight that the disks did not have. */
@@ -92,11 +97,17 @@ export class BlockLoader {
     // What a loop waits for now is not to wait for more.
     if (demand.wide && priorityValue(demand.priority) > 0) started.push(...this.#neighbours(object, blocks, load));
     started.sort((a, b) => a.block - b.block);
-    this.#track(this.#run({ object, load, demand }, started));
+    this.#track(this.#run({ object, load, demand, ticket }, started));
   }
 
   /** Holds a block that the caller has in a slot, if there is room. Best effort. */
   async admit(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
+    const placement = await this.#parts.admission.place(object, slot.bytes.length, this.#parts.isElsewhere(object, block));
+    if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
+  }
+
+  /** The same of a block of an object that is being written here: whoever may own it, it need not be fetched again. */
+  async keep(object: ObjectVersion, block: number, begin: number, slot: Slot): Promise<void> {
     const placement = await this.#parts.admission.place(object, slot.bytes.length, false);
     if (placement !== undefined) await this.#hold(object, block, begin, slot, placement);
   }
@@ -136,18 +147,24 @@ export class BlockLoader {
   async #landFromDisk(job: Job, disk: DiskTier, flight: Flight): Promise<boolean> {
     const { object } = job;
     const begin = flight.block * this.#parts.blockSize;
-    const slot = await disk.read(object, flight.block, Math.min(this.#parts.blockSize, object.size - begin));
+    const length = Math.min(this.#parts.blockSize, object.size - begin);
+    const place = placeIn(job.demand.into, begin, begin + length);
+    // A long read does not push out what memory has: only where there is room does it leave a copy there.
+    const promoted = object.rules.admission === "lru" && (place === undefined || this.#parts.memory.hasRoom(length));
+    const slot = await disk.read(object, flight.block, length, promoted ? undefined : place);
     if (slot === undefined) return false;
-    if (object.rules.admission === "lru") this.#promote(object, flight.block, begin, slot);
+    if (promoted) this.#promote(object, flight.block, begin, slot);
     this.#land(job, flight, slot, begin, "disk");
+    slot.release();
     return true;
   }
 
   /** Only `lru` data is held twice: a pinned block that moved up would shut another one out. */
   #promote(object: ObjectVersion, block: number, begin: number, slot: Slot): void {
-    const { memory } = this.#parts;
-    if (memory.index.get(object.id, block) === undefined && memory.reserve(slot.bytes.length, "lru"))
-      memory.add(object, block, begin, slot);
+    const { memory, isElsewhere } = this.#parts;
+    const copy = isElsewhere(object, block);
+    if (memory.index.get(object.id, block) === undefined && memory.reserve(slot.bytes.length, copy ? "guest" : "lru"))
+      memory.add(object, block, begin, slot, copy);
   }
 
   /** Decides for each block whether it will be held, and so whether all of it is fetched. */
@@ -204,7 +221,7 @@ export class BlockLoader {
       const flight = new Flight(from.block, begin, end, load, from.local);
       flights.add(job.object.id, flight);
       flight.join(ticket, slot, begin, end);
-      this.#track(this.#run({ ...job, load }, [flight]));
+      this.#track(this.#run({ ...job, load, demand: { ...job.demand, into: undefined }, ticket }, [flight]));
     }
     from.move(ticket);
   }
@@ -327,7 +344,7 @@ export class BlockLoader {
         started.push(own);
       }
     }
-    if (started.length > 0) this.#track(this.#run({ object, load, demand: { ...job.demand, standIn: true } }, started));
+    if (started.length > 0) this.#track(this.#run({ ...job, load, demand: { ...job.demand, standIn: true } }, started));
   }
 
   #lose(job: Job, wanted: readonly Wanted[], error: unknown): void {
@@ -346,7 +363,8 @@ export class BlockLoader {
       }
       job.demand.served?.(tier, 0, requests);
     };
-    return { begin: span.begin, end: span.end, priority: job.load.priority, signal: job.load.signal, wide: job.demand.wide, served };
+    const { wide, into } = job.demand;
+    return { begin: span.begin, end: span.end, priority: job.load.priority, signal: job.load.signal, wide, into, served };
   }
 
   async #arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier): Promise<void> {
@@ -354,11 +372,22 @@ export class BlockLoader {
       const { placement } = one;
       one.placement = undefined;
       if (placement === undefined) this.#parts.counters.streamed++;
-      else await this.#hold(job.object, one.block, lease.begin, lease.slot, placement);
+      else if (!lease.slot.borrowed) await this.#hold(job.object, one.block, lease.begin, lease.slot, placement);
+      else {
+        const slot = this.#copyOf(lease.slot);
+        await this.#hold(job.object, one.block, lease.begin, slot, placement);
+        slot.release();
+      }
       this.#land(job, one.flight, lease.slot, lease.begin, tier);
     } finally {
       lease.release();
     }
+  }
+
+  #copyOf({ bytes }: Slot): Slot {
+    const slot = this.#parts.slab.allocate(bytes.length);
+    copyBytes(slot.bytes, 0, bytes);
+    return slot;
   }
 
   async #hold(object: ObjectVersion, block: number, begin: number, slot: Slot, placement: Placement): Promise<void> {
@@ -366,10 +395,10 @@ export class BlockLoader {
     const again = this.#parts.holdings.has(object.id, block);
     admission.settle(object.rules, slot.bytes.length);
     if (placement.memory && again) memory.cancel(slot.bytes.length);
-    else if (placement.memory) memory.add(object, block, begin, slot);
+    else if (placement.memory) memory.add(object, block, begin, slot, placement.copy);
     if (placement.disk === undefined) return;
     if (again) disk?.cancel(placement.disk);
-    else await disk?.write(placement.disk, object, block, slot);
+    else await disk?.write(placement.disk, object, block, slot, placement.copy);
   }
 
   #cancel(object: ObjectVersion, one: Pick<Wanted, "block" | "placement">): void {
@@ -382,10 +411,16 @@ export class BlockLoader {
     if (placement.disk !== undefined) this.#parts.disk?.cancel(placement.disk);
   }
 
+  /** Others who wait for a block that lies in a reader's own memory get a copy. */
   #land(job: Job, flight: Flight, slot: Slot, begin: number, tier: Tier): void {
     this.#parts.flights.remove(job.object.id, flight);
-    flight.land(slot, begin, tier);
-    if (tier === "disk") slot.release();
+    if (!(slot.borrowed && flight.awaitedBeside(job.ticket))) {
+      flight.land(slot, begin, tier);
+      return;
+    }
+    const copy = this.#copyOf(slot);
+    flight.land(copy, begin, tier);
+    copy.release();
   }
 
   #fail(job: Job, flight: Flight, error: unknown): void {

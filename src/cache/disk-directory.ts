@@ -2,14 +2,14 @@
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { ObjectVersion } from "../blocks/object-version.js";
-import type { Slab, Slot } from "../blocks/slab.js";
+import { borrowedSlot, type Slab, type Slot } from "../blocks/slab.js";
 import { BlockIndex, type Claim, type Eviction, type HeldBlock } from "./block-index.js";
 import type { DiskCounters } from "./disk-counters.js";
 import { DiskHealth } from "./disk-health.js";
-import { blockPath, CLAIMS, encodeHeader, HEADER_BYTES, matches } from "./disk-layout.js";
+import { blockPath, CLAIMS, encodeHeader, HEADER_BYTES, matches, renamedHeader } from "./disk-layout.js";
 import { DiskLedger } from "./disk-ledger.js";
 import { DiskRoom, type RoomLimits } from "./disk-room.js";
-import { fileExists, readFileInto, removeFile, writeFileAtomically } from "./file-io.js";
+import { fileExists, readFileInto, removeFile, renameFile, writeFileAtomically } from "./file-io.js";
 import { GroupClaims } from "./group-claims.js";
 import { MetaFiles } from "./meta-files.js";
 import type { ProcessIdentity } from "./process-identity.js";
@@ -84,8 +84,8 @@ export class DiskDirectory {
     return fileExists(join(this.root, blockPath(objectId, block, this.#parts.blockSize)));
   }
 
-  /** The block's bytes in a slot of its own, checked; undefined where it is not here or not sound. */
-  async read(object: ObjectVersion, block: number, length: number): Promise<Slot | undefined> {
+  /** The block's bytes in a slot of its own, in `place` where that is given, checked; undefined where it is not here or not sound. */
+  async read(object: ObjectVersion, block: number, length: number, place?: Uint8Array): Promise<Slot | undefined> {
     const held = this.index.get(object.id, block);
     if (held?.rules === undefined && held !== undefined) this.index.adopt(held, object.rules);
     else if (held !== undefined) this.index.touch(held);
@@ -93,7 +93,7 @@ export class DiskDirectory {
       held.slot.retain();
       return held.slot;
     }
-    const slot = this.#parts.slab.allocate(length);
+    const slot = place === undefined ? this.#parts.slab.allocate(length) : borrowedSlot(place);
     const header = new Uint8Array(HEADER_BYTES);
     const path = join(this.root, blockPath(object.id, block, this.#parts.blockSize));
     const read = await this.health.attempt(() => this.#readers(() => readFileInto(path, [header, slot.bytes])));
@@ -109,9 +109,9 @@ export class DiskDirectory {
   }
 
   /** Writes a block that room was promised for. Resolves when it is on disk or has failed; it can be read meanwhile. */
-  async write(object: ObjectVersion, block: number, slot: Slot): Promise<void> {
+  async write(object: ObjectVersion, block: number, slot: Slot, copy: boolean): Promise<void> {
     const { counters } = this.#parts;
-    const held: DiskBlock = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, writing: true };
+    const held: DiskBlock = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, copy, writing: true };
     slot.retain();
     remember(held, slot);
     this.index.add(held);
@@ -135,6 +135,21 @@ export class DiskDirectory {
   async remove(block: DiskBlock): Promise<void> {
     if (!this.index.remove(block) || block.writing) return;
     await this.#unlink(blockPath(block.objectId.slice(0, 32), block.block, block.blockSize), block.charge);
+  }
+
+  /** The block's object has this version now: its file gets another name, and its header says so. */
+  async rename(block: DiskBlock, to: ObjectVersion): Promise<void> {
+    if (!this.index.remove(block)) return;
+    const from = join(this.root, blockPath(block.objectId, block.block, block.blockSize));
+    const path = join(this.root, blockPath(to.id, block.block, block.blockSize));
+    const renamed = await this.#writers(() =>
+      this.health.attempt(() => renameFile(from, path, HEADER_BYTES, (header) => renamedHeader(header, to.id)).then(() => true), true),
+    );
+    if (renamed !== true) return this.#unlink(blockPath(block.objectId, block.block, block.blockSize), block.charge);
+    if (this.index.get(to.id, block.block) !== undefined) return this.room.release(block.charge);
+    const held = { ...block, objectId: to.id, slot: undefined };
+    this.index.add(held);
+    if (block.slot !== undefined) remember(held, block.slot);
   }
 
   /** Waits for the writes in flight, then gives the grant back. */
@@ -166,7 +181,7 @@ export class DiskDirectory {
   #entry(objectId: string, block: number, length: number): DiskBlock {
     const { blockSize } = this.#parts;
     const charge = this.room.charge(length);
-    return { objectId, block, blockSize, length, charge, rules: undefined, stamp: 0, writing: false, slot: undefined };
+    return { objectId, block, blockSize, length, charge, rules: undefined, copy: false, stamp: 0, writing: false, slot: undefined };
   }
 
   /** Takes in a file that a read found before the scan did, or that another process wrote. */
@@ -223,7 +238,7 @@ export class DiskDirectory {
 
 /** Until the slot is freed, the block need not be read again. */
 function remember(held: DiskBlock | undefined, slot: Slot): void {
-  if (held === undefined) return;
+  if (held === undefined || slot.borrowed) return;
   held.slot = slot;
   slot.watch(() => {
     if (held.slot === slot) held.slot = undefined;

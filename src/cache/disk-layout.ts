@@ -5,6 +5,7 @@
  *   <path>/millrace-v1/meta/<2 hex>/<hash>                          one metadata blob, the same header
  *   <path>/millrace-v1/tmp/<process>-<n>                            a file being written
  *   <path>/millrace-v1/procs/<process>                              a process that is alive: its modification time is its heartbeat
+ *   <path>/millrace-v1/saves/<save>-<n>.data, .json, .lock          a saved checkpoint that is still to be uploaded, see engine/save-spool.ts
  *   <path>/millrace-v1/ledger.json, ledger.lock                     who may write how much
  *   <path>/millrace-v1/claims/<object id>-<group>                   a process that fetches blocks of a group for all
  *   <path>/millrace-v1/listener                                     the process that listens for peers
@@ -16,6 +17,8 @@ import { crc32c } from "../util/crc32c.js";
 export const LAYOUT = "millrace-v1";
 /** Folder of the claims, and the lock of the process that listens. */
 export const CLAIMS = "claims";
+/** Folder of what is to be uploaded. */
+export const SAVES = "saves";
 export const LISTENER = "listener";
 export const HEADER_BYTES = 64;
 const MAGIC = 0x4d524231; // "MRB1"
@@ -65,6 +68,14 @@ export function encodeHeader(id: string, block: number, bytes: Uint8Array): Uint
   view.setUint32(40, crc32c(bytes));
   view.setUint32(60, crc32c(header.subarray(0, 60)));
   return header;
+}
+
+/** The header of the same data of another object. */
+export function renamedHeader(header: Uint8Array, id: string): Uint8Array {
+  const renamed = header.slice();
+  renamed.set(Buffer.from(id.slice(0, 32), "hex"), 4);
+  new DataView(renamed.buffer).setUint32(60, crc32c(renamed.subarray(0, 60)));
+  return renamed;
 }
 
 /** Length of the data that the header announces; undefined where it is not the header of this block. */

@@ -3,7 +3,7 @@ import { mkdir, readdir, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MillraceError } from "../errors.js";
 import { type DirectoryParts, type DiskBlock, DiskDirectory } from "./disk-directory.js";
-import { CLAIMS, HEADER_BYTES, LAYOUT, parseBlockName, parseMetaName } from "./disk-layout.js";
+import { CLAIMS, HEADER_BYTES, LAYOUT, parseBlockName, parseMetaName, SAVES } from "./disk-layout.js";
 import { scanFolders } from "./disk-scan.js";
 import { removeFile } from "./file-io.js";
 import { thisProcess } from "./process-identity.js";
@@ -18,7 +18,7 @@ export async function openDirectory(parts: Omit<DirectoryParts, "root" | "fsBloc
   const me = await thisProcess();
   try {
     const created = await mkdir(root, { recursive: true });
-    for (const folder of ["blocks", "meta", "tmp", "procs", CLAIMS]) await mkdir(join(root, folder), { recursive: true });
+    for (const folder of ["blocks", "meta", "tmp", "procs", CLAIMS, SAVES]) await mkdir(join(root, folder), { recursive: true });
     // Only in a folder that is new is it certain that nothing is used.
     if (created !== undefined) await writeFile(join(root, "ledger.json"), '{"used":0,"grants":{}}', { flag: "wx" }).catch(() => {});
     const fsBlock = await statfs(root).then(

@@ -139,14 +139,14 @@ export class DiskTier {
     return false;
   }
 
-  /** The block in a slot of its own, which the caller releases; undefined where no directory has it sound. */
-  async read(object: ObjectVersion, block: number, length: number): Promise<Slot | undefined> {
+  /** The block in a slot of its own, in `place` where that is given, which the caller releases; undefined where no directory has it sound. */
+  async read(object: ObjectVersion, block: number, length: number, place?: Uint8Array): Promise<Slot | undefined> {
     const holder = this.directories.find((directory) => directory.index.get(object.id, block) !== undefined);
-    const slot = await holder?.read(object, block, length);
+    const slot = await holder?.read(object, block, length, place);
     if (slot !== undefined) return slot;
     for (const directory of this.directories) {
       if (directory === holder || (directory.scanned && !this.#shared)) continue;
-      const found = await directory.read(object, block, length);
+      const found = await directory.read(object, block, length, place);
       if (found !== undefined) return found;
     }
     return undefined;
@@ -165,9 +165,9 @@ export class DiskTier {
   }
 
   /** Queues a block that room was promised for. Resolves at once, or when the queue has room again. */
-  async write(reservation: DiskReservation, object: ObjectVersion, block: number, slot: Slot): Promise<void> {
+  async write(reservation: DiskReservation, object: ObjectVersion, block: number, slot: Slot, copy: boolean): Promise<void> {
     this.#queued += slot.bytes.length;
-    const written = reservation.directory.write(object, block, slot).finally(() => {
+    const written = reservation.directory.write(object, block, slot, copy).finally(() => {
       this.#writes.delete(written);
       this.#queued -= slot.bytes.length;
       if (this.#queued > MAX_QUEUED) return;
@@ -194,6 +194,15 @@ export class DiskTier {
   async removeObject(objectId: string): Promise<void> {
     for (const directory of this.directories)
       for (const block of [...(directory.index.blocks(objectId)?.values() ?? [])]) await directory.remove(block);
+  }
+
+  /** What is held of an object that was being written is of this version now. */
+  async rename(from: string, to: ObjectVersion): Promise<void> {
+    await this.written();
+    const renaming = this.directories.flatMap((directory) =>
+      [...(directory.index.blocks(from)?.values() ?? [])].map((block) => directory.rename(block, to)),
+    );
+    await Promise.all(renaming);
   }
 
   requeue(objectId: string): void {

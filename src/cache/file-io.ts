@@ -36,6 +36,19 @@ export async function writeFileAtomically(temp: string, path: string, parts: rea
   }
 }
 
+/** Gives a file another name and another head of `length` bytes, made of the old one. Where that fails midway, the head may be new and the name old. */
+export async function renameFile(from: string, to: string, length: number, edit: (head: Uint8Array) => Uint8Array): Promise<void> {
+  const file = await openHandle(from, "r+");
+  try {
+    const head = new Uint8Array(length);
+    await file.read(head, 0, length, 0);
+    await file.write(edit(head), 0, length, 0);
+  } finally {
+    await file.close();
+  }
+  await renameInto(from, to);
+}
+
 export function fileExists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,

@@ -1,3 +1,4 @@
+import type { ObjectVersion } from "../blocks/object-version.js";
 import type { DiskTier } from "./disk-tier.js";
 import type { MemoryTier } from "./memory-tier.js";
 
@@ -46,6 +47,12 @@ export class Holdings {
     for (const block of [...(this.#memory.index.blocks(objectId)?.values() ?? [])]) this.#memory.drop(block);
     await this.#disk?.removeObject(objectId);
     return freed;
+  }
+
+  /** What is held of an object that was being written is of this version now. */
+  async rename(from: string, to: ObjectVersion): Promise<void> {
+    for (const block of [...(this.#memory.index.blocks(from)?.values() ?? [])]) this.#memory.rename(block, to);
+    await this.#disk?.rename(from, to);
   }
 
   /** The object is referred to now, or not any more. */

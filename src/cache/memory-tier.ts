@@ -28,6 +28,11 @@ export class MemoryTier {
     return this.#charged;
   }
 
+  /** True where a block finds room without an eviction. */
+  hasRoom(length: number): boolean {
+    return this.#charged + slotCost(length) <= this.capacity;
+  }
+
   /** Promises room for a block, evicting what may go for it. False: there is none. */
   reserve(length: number, claim: Claim): boolean {
     const charge = slotCost(length);
@@ -47,12 +52,18 @@ export class MemoryTier {
   }
 
   /** Takes in a block that room was promised for. The tier is one more holder of the slot. */
-  add(object: ObjectVersion, block: number, begin: number, slot: Slot): void {
+  add(object: ObjectVersion, block: number, begin: number, slot: Slot, copy: boolean): void {
     slot.retain();
     this.#slab.enterTier(slot);
     const length = slot.bytes.length;
-    const held = { objectId: object.id, block, begin, slot, length, charge: slot.cost, rules: object.rules, stamp: 0 };
+    const held = { objectId: object.id, block, begin, slot, length, charge: slot.cost, rules: object.rules, copy, stamp: 0 };
     this.index.add(held);
+  }
+
+  /** The block's object has this version now. */
+  rename(block: MemoryBlock, to: ObjectVersion): void {
+    if (this.index.get(to.id, block.block) !== undefined) this.drop(block);
+    else if (this.index.remove(block)) this.index.add({ ...block, objectId: to.id });
   }
 
   evict(block: MemoryBlock): void {

@@ -155,6 +155,12 @@ export class MetadataCache {
     this.#dropLists(store.uri, (prefix) => path.startsWith(prefix));
   }
 
+  /** What is known of an object that was written here. */
+  learn(store: Store, object: StoredObject): void {
+    this.forget(store, object.path);
+    this.#keep(keyOf("object", store.uri, object.path), { kind: "object", object }, objectBytes(object), this.#options.ttlMs);
+  }
+
   /** Forgets everything below the prefix; returns the entries dropped. */
   invalidate(store: Store, prefix: string): number {
     const below = keyOf("object", store.uri, prefix);

@@ -130,6 +130,11 @@ export class Flight {
     return this.#waiting.size > 0;
   }
 
+  /** Somebody else than this ticket waits for it. */
+  awaitedBeside(ticket: Ticket): boolean {
+    return this.#waiting.size > (this.#waiting.has(ticket) ? 1 : 0);
+  }
+
   /** Landed or failed. */
   get ended(): boolean {
     return this.#ended;
@@ -167,6 +172,7 @@ export class Flight {
 
   /** Ends it without bytes: those who wait are to be given another flight. */
   handOver(): Apart[] {
+    if (this.#ended) return [];
     return Array.from(this.#take(), ([ticket, wants]) => {
       ticket.forget(this);
       return { ticket, ...wants };

@@ -10,7 +10,7 @@ export interface SpanLease {
   readonly leases: readonly BlockLease[];
   /** The bytes: zero-copy where they lie in one piece of memory, else a joined copy. Valid until `release`. */
   view(begin: number, end: number): Uint8Array;
-  /** Fills `target` with the bytes from `begin`, without joining them first. */
+  /** Fills `target` with the bytes from `begin`, without joining them first; what lies there already is left as it is. */
   copyTo(begin: number, target: Uint8Array): void;
   /** Gives every block back. Calling it twice does nothing. */
   release(): void;
@@ -51,7 +51,7 @@ export class HeldSpan implements SpanLease {
       const lease = this.leases[i]!;
       const from = begin + done - lease.begin;
       const part = lease.bytes.subarray(from, from + target.length - done);
-      copyBytes(target, done, part);
+      if (part.buffer !== target.buffer || part.byteOffset !== target.byteOffset + done) copyBytes(target, done, part);
       done += part.length;
     }
   }

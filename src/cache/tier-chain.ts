@@ -1,14 +1,16 @@
 /** The block cache: memory → disks → origin. What is here is served without I/O; what is not is fetched once, however many ask. */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BlockLease, Demand, Tier } from "../blocks/block-source.js";
-import type { ObjectVersion } from "../blocks/object-version.js";
+import type { HoldRules, ObjectVersion } from "../blocks/object-version.js";
 import { Slab } from "../blocks/slab.js";
 import { partOf } from "../blocks/span.js";
 import { abortedError, MillraceError } from "../errors.js";
+import type { OriginStore } from "../storage/origin-store.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import { Admission, type IsElsewhere, References } from "./admission.js";
 import { BlockLoader, type LoadDemand, type SlotSource } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
+import { CacheFill } from "./cache-fill.js";
 import { type CacheLog, type DiskDirectoryOptions, DiskTier } from "./disk-tier.js";
 import { Holdings } from "./holdings.js";
 import { MemoryTier } from "./memory-tier.js";
@@ -24,6 +26,8 @@ export interface BlockCacheOptions {
   readonly disk: readonly DiskDirectoryOptions[];
   readonly blockSize: number;
   readonly log?: CacheLog | undefined;
+  /** The origins are read by other threads: only shared memory can be filled there. Default false. */
+  readonly ioThreads?: boolean | undefined;
   /** Sources to ask between the disks and the origin. */
   readonly sources?: ((slab: Slab) => readonly SlotSource[]) | undefined;
   /** Hold also what is another node's, where there is room that nothing else takes. Default: false. */
@@ -64,6 +68,7 @@ export class BlockCache {
     this.#loader = new BlockLoader({
       holdings: this.#holdings,
       blockSize: options.blockSize,
+      slab,
       memory: this.#memory,
       disk,
       admission: new Admission(references, this.#memory, disk),
@@ -79,7 +84,7 @@ export class BlockCache {
   static async open(options: BlockCacheOptions): Promise<BlockCache> {
     const slab = new Slab();
     const { disk: directories, blockSize, log } = options;
-    const sources = [...(options.sources?.(slab) ?? []), new OriginSource(slab, blockSize)];
+    const sources = [...(options.sources?.(slab) ?? []), new OriginSource(slab, blockSize, options.ioThreads)];
     const references = new References(isElsewhere(sources, blockSize));
     const disk = directories.length === 0 ? undefined : await DiskTier.open({ directories, blockSize, slab, eviction: references, log });
     return new BlockCache(options, slab, sources, references, disk);
@@ -133,6 +138,11 @@ export class BlockCache {
       await this.#loader.admit(object, block, part.begin, slot);
       slot.release();
     }
+  }
+
+  /** For an object that is about to be written there, `size` bytes long. */
+  fill(store: OriginStore, path: string, size: number, rules: HoldRules): CacheFill {
+    return new CacheFill(this.#loader, this.#holdings, store, { path, size }, rules);
   }
 
   /** Bytes of [begin, end) of the object, by default of all of it, that memory or the disks hold, each counted once. */
@@ -263,7 +273,7 @@ export class BlockCache {
 function isElsewhere(sources: readonly SlotSource[], blockSize: number): IsElsewhere | undefined {
   const nodes = sources.filter((source) => source.elsewhere !== undefined);
   if (nodes.length === 0) return undefined;
-  return (object, block) => nodes.some((source) => source.elsewhere!(object, block * blockSize));
+  return (object, block) => object.rules.local !== true && nodes.some((source) => source.elsewhere!(object, block * blockSize));
 }
 
 function closedError(): MillraceError {

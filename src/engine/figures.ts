@@ -5,12 +5,14 @@ import type { Figures } from "../diagnostics.js";
 import type { StoreCounters } from "../storage/count.js";
 import type { OriginLimits } from "./origins.js";
 import type { PeerNodeStats } from "./peer-node.js";
+import type { SaveStats } from "./saves.js";
 
 export function figures(
   origin: StoreCounters,
   limits: OriginLimits,
   cache: CacheStats,
   metadata: MetadataStats,
+  saves: SaveStats,
   peers: PeerNodeStats | undefined,
 ): Figures {
   return {
@@ -77,6 +79,7 @@ export function figures(
       entries: metadata.entries,
       bytes: metadata.bytes,
     },
+    saves: { ...saves },
   };
 }
 

@@ -20,16 +20,18 @@ import { inTurn } from "../util/in-turn.js";
 import { probeFields, readRows } from "./batch-maker.js";
 import { type EngineDataset, openDataset } from "./datasets.js";
 import { figures } from "./figures.js";
-import { Files, type ReadRequest } from "./files.js";
+import { Files, type PiecesRequest, type ReadRequest } from "./files.js";
 import { IoPool } from "./io-pool.js";
 import { EngineLoader } from "./loaders.js";
 import { Locator } from "./locate.js";
 import { Mounts, publicInfo } from "./mounts.js";
 import { Origins, preloadStores } from "./origins.js";
 import { PeerNode } from "./peer-node.js";
+import { PendingVersions } from "./pending-versions.js";
 import { PrefetchRun, type PrefetchTerms } from "./prefetch.js";
 import { type LostItem, loaderItems, type PrefetchItem, wholeObjects } from "./prefetch-items.js";
 import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
+import { Saves, saveHandlers } from "./saves.js";
 import { Sources } from "./sources.js";
 import { Writes } from "./writes.js";
 
@@ -56,6 +58,8 @@ export class EngineHost {
   readonly #metadata: MetadataCache;
   readonly #sources: Sources;
   readonly #locator: Locator;
+  readonly #pending = new PendingVersions();
+  readonly #saves: Saves;
   readonly #files: Files;
   readonly #writes: Writes;
   readonly #datasets = new Map<number, EngineDataset>();
@@ -76,12 +80,14 @@ export class EngineHost {
     const context = { blockSize, originCostMs: () => host?.spanMs, log };
     const peers = start.config.peers && (await PeerNode.open(start.config.peers, disk[0]?.path, context));
     const sources = peers && ((slab: Slab) => [peers.source(slab)]);
+    const { ioThreads } = start.config;
     const copies = start.config.peers?.copies;
-    const opening = BlockCache.open({ memoryBytes, disk: [...disk], blockSize, log, sources, copies });
+    const opening = BlockCache.open({ memoryBytes, disk: [...disk], blockSize, log, sources, copies, ioThreads: ioThreads > 1 });
     const [blocks] = await Promise.all([opening, preloadStores(start.config)]);
     host = new EngineHost(port, start, blocks, peers, ownThread);
     try {
       await host.#join();
+      await host.#saves.recover();
       return host;
     } catch (error) {
       await host.#close().catch(() => {}); // The first failure is the one to tell.
@@ -112,7 +118,9 @@ export class EngineHost {
     this.#sources = new Sources(this.#mounts, this.#metadata);
     const log = (level: string, fields: object, message: string) => this.log(level, fields, message);
     this.#locator = new Locator({ mounts: this.#mounts, sources: this.#sources, cache, peers, log });
-    this.#files = new Files(this.#mounts, this.#metadata, cache, config.cache.disk[0]?.path);
+    const context = { mounts: this.#mounts, metadata: this.#metadata, cache, pending: this.#pending, log };
+    this.#saves = new Saves(context);
+    this.#files = new Files(context, this.#saves, config.cache.disk[0]?.path);
     this.#writes = new Writes(this.#files);
     this.#timer = setInterval(() => this.#refresh(), STATS_EVERY_MS).unref();
     this.#refresh();
@@ -127,10 +135,8 @@ export class EngineHost {
     return {
       stat: ({ path }: { path: string }, { signal }: CallContext) => this.#files.stat(path, signal),
       list: (prefix: string, context: CallContext) => this.#list(prefix, context),
-      read: async (request: ReadRequest, context: CallContext) => {
-        const bytes = await this.#files.read(request, context);
-        return new Transfer(bytes, [bytes.buffer]);
-      },
+      read: async (request: ReadRequest, context: CallContext) => handedOver(await this.#files.read(request, context)),
+      readPieces: async (request: PiecesRequest, context: CallContext) => handedOver(await this.#files.readPieces(request, context)),
       writeBegin: (request: { id: number; path: string; size: number | undefined }, context: CallContext) =>
         this.#writes.begin(request, context),
       writePart: (request: { id: number; bytes: Uint8Array | undefined }) => this.#writes.part(request),
@@ -149,6 +155,7 @@ export class EngineHost {
       closeLoader: (id: number) => this.#closeLoader(id),
       prefetch: (request: PrefetchRequest, context: CallContext) => this.#prefetch(request, context),
       steerPrefetch: ({ id, pause }: { id: number; pause: boolean }) => this.#prefetches.get(id)?.[pause ? "pause" : "resume"](),
+      ...saveHandlers(() => this.#saves),
       close: () => this.#close(),
     };
   }
@@ -170,7 +177,8 @@ export class EngineHost {
 
   async #list(prefix: string, context: CallContext): Promise<void> {
     let page = [];
-    for await (const { place, stored } of this.#sources.below(prefix, context.signal)) {
+    const place = await this.#mounts.resolve(prefix);
+    for await (const stored of this.#pending.among(place, this.#sources.at(place, context.signal))) {
       page.push(publicInfo(place, stored));
       if (page.length === LIST_PAGE) {
         context.progress(page);
@@ -284,7 +292,7 @@ export class EngineHost {
     this.#origins.divide(processes);
     this.#peers?.divide(processes);
     const { counters, limits } = this.#origins;
-    this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#peers?.stats()));
+    this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#saves.stats(), this.#peers?.stats()));
   }
 
   /** Leaves the peers, ends runs and workers, then I/O, then the caches, and at last the connection: each also where one before it fails. */
@@ -293,8 +301,8 @@ export class EngineHost {
     this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
     await inTurn([
       () => this.#peers?.leave(),
+      () => Promise.all([this.#writes.close(), this.#saves.close()]),
       () => this.#origins.close(),
-      () => this.#writes.close(),
       () => Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id))),
       () => this.#files.close(),
       () => this.#cache.close(),
@@ -304,6 +312,10 @@ export class EngineHost {
       () => this.#refresh(),
     ]);
   }
+}
+
+function handedOver(bytes: Uint8Array<ArrayBuffer>): Transfer<Uint8Array> {
+  return new Transfer(bytes, [bytes.buffer]);
 }
 
 export interface PrefetchRequest extends PrefetchTerms {

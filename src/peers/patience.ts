@@ -1,7 +1,7 @@
 import type { AlarmClock } from "../util/alarm-clock.js";
 
-/** How often the wait is looked at, milliseconds. */
-const TICK_MS = 100;
+/** How often a wait is looked at, milliseconds: for a sign of life, and for the answer. */
+const TICK_MS = { silence: 100, answer: 1_000 } as const;
 
 /** How long a peer is waited for, milliseconds. */
 export interface Waits {
@@ -16,28 +16,24 @@ export type Late = "silent" | "long";
 
 /**
  * Fires its signal when nothing was heard for a while, or what was asked for has not come in a longer one, or when the caller's own signal
- * fires. Silence is counted in turns of this process's own loop: where the machine keeps it waiting, it keeps its neighbours waiting too,
- * and they are not to pass for dead. To be ended.
+ * fires. To be ended.
  */
 export class Patience {
-  readonly #clock: AlarmClock;
-  readonly #waits: Waits;
   readonly #theirs: AbortSignal | undefined;
   readonly #controller = new AbortController();
-  readonly #cancelLong: () => void;
-  #cancelTick: (() => void) | undefined;
-  /** Of signs of life, so that a turn that was begun before one does not count. */
-  #signs = 0;
-  #leftMs = 0;
+  readonly #silence: Countdown;
+  readonly #answer: Countdown;
+  readonly #silenceMs: number;
   #late: Late | undefined;
 
-  constructor(clock: AlarmClock, waits: Waits, signal: AbortSignal | undefined) {
-    this.#clock = clock;
-    this.#waits = waits;
+  constructor(clock: AlarmClock, { silenceMs, answerMs }: Waits, signal: AbortSignal | undefined) {
     this.#theirs = signal;
+    this.#silenceMs = silenceMs;
     if (signal?.aborted) this.#onAbort();
     else signal?.addEventListener("abort", this.#onAbort, { once: true });
-    this.#cancelLong = clock.after(waits.answerMs, () => this.#give("long", `no answer in ${waits.answerMs} ms`));
+    this.#silence = new Countdown(clock, TICK_MS.silence, () => this.#give("silent", `no sign of life in ${silenceMs} ms`));
+    this.#answer = new Countdown(clock, TICK_MS.answer, () => this.#give("long", `no answer in ${answerMs} ms`));
+    this.#answer.start(answerMs);
     this.heard();
   }
 
@@ -50,40 +46,20 @@ export class Patience {
     return this.#late;
   }
 
-  /** A sign of life: the wait begins anew. */
+  /** A sign of life: the wait for one begins anew. */
   heard(): void {
-    this.#stop();
-    this.#leftMs = this.#waits.silenceMs;
-    this.#tick();
+    this.#silence.start(this.#silenceMs);
   }
 
   /** The answer has begun: there is nothing more to wait for, but the caller's signal still counts. */
   calm(): void {
-    this.#stop();
-    this.#cancelLong();
+    this.#silence.stop();
+    this.#answer.stop();
   }
 
   end(): void {
     this.calm();
     this.#theirs?.removeEventListener("abort", this.#onAbort);
-  }
-
-  #stop(): void {
-    this.#signs++;
-    this.#cancelTick?.();
-  }
-
-  #tick(): void {
-    const signs = this.#signs;
-    const ms = Math.min(TICK_MS, this.#leftMs);
-    // What came meanwhile is read first.
-    this.#cancelTick = this.#clock.after(ms, () => setImmediate(() => signs === this.#signs && this.#passed(ms)));
-  }
-
-  #passed(ms: number): void {
-    this.#leftMs -= ms;
-    if (this.#leftMs > 0) this.#tick();
-    else this.#give("silent", `no sign of life in ${this.#waits.silenceMs} ms`);
   }
 
   #give(late: Late, message: string): void {
@@ -92,4 +68,48 @@ export class Patience {
   }
 
   readonly #onAbort = (): void => this.#controller.abort(this.#theirs!.reason);
+}
+
+/**
+ * A time that passes in turns of this process's own loop: where the machine keeps it waiting, it keeps its neighbours waiting too, and they are
+ * not to pass for dead.
+ */
+class Countdown {
+  readonly #clock: AlarmClock;
+  readonly #tickMs: number;
+  readonly #due: () => void;
+  #leftMs = 0;
+  /** Of this start: a turn begun before it does not count. */
+  #starts = 0;
+  #cancel: (() => void) | undefined;
+
+  constructor(clock: AlarmClock, tickMs: number, due: () => void) {
+    this.#clock = clock;
+    this.#tickMs = tickMs;
+    this.#due = due;
+  }
+
+  start(ms: number): void {
+    this.stop();
+    this.#leftMs = ms;
+    this.#tick();
+  }
+
+  stop(): void {
+    this.#starts++;
+    this.#cancel?.();
+  }
+
+  #tick(): void {
+    const starts = this.#starts;
+    const ms = Math.min(this.#tickMs, this.#leftMs);
+    // What came meanwhile is read first.
+    this.#cancel = this.#clock.after(ms, () => setImmediate(() => starts === this.#starts && this.#passed(ms)));
+  }
+
+  #passed(ms: number): void {
+    this.#leftMs -= ms;
+    if (this.#leftMs > 0) this.#tick();
+    else this.#due();
+  }
 }

@@ -13,14 +13,9 @@ import type { PeerClientCounters } from "./peer-counters.js";
 import { formatTerms, HEADER, PEER_PATH, type PeerIdentity, parseIdentity, signedParts } from "./peer-protocol.js";
 
 /** Longest waits, milliseconds. Until the head is there, patience decides. */
-const TIMEOUTS = { connectMs: 30_000, headMs: 30_000 } as const;
-/**
- * A peer that is at work says so, but not for ever: it may be cut off from an origin that this node reaches. An origin that asks for fewer
- * requests may take it seconds.
- */
-const ANSWER_MS = 10_000;
-/** To find out what is held of a large mount, or to fetch what is not, takes longer; a peer gives up after 20 s. */
-const HELD_MS = 30_000;
+const TIMEOUTS = { connectMs: 60_000, headMs: 60_000 } as const;
+/** A peer that is at work says so, and is given the time that an origin is given. */
+const ANSWER_MS = 30_000;
 
 /** A peer's address, and what is known of its clock. */
 export interface Callee {
@@ -77,7 +72,7 @@ export class PeerCaller {
   ): Promise<readonly number[]> {
     const { begin, end, base } = call;
     const headers = { ...call.headers, range: `bytes=${begin - base}-${end - base - 1}` };
-    return this.#patiently({ silenceMs: patienceMs, answerMs: Math.max(ANSWER_MS, patienceMs) }, signal, async (patience) => {
+    return this.#patiently({ silenceMs: patienceMs, answerMs: ANSWER_MS }, signal, async (patience) => {
       const expected = { peer, alive: () => patience.heard(), begun: () => patience.calm() };
       const answer = await this.#get(callee, { path: call.path, headers, begin, end }, patience.signal, (request, proof) => {
         patience.heard();
@@ -131,7 +126,7 @@ export class PeerCaller {
     patienceMs: number,
     signal: AbortSignal | undefined,
   ): Promise<{ readonly said: Refusal; readonly proof: Proof | undefined }> {
-    return this.#patiently({ silenceMs: patienceMs, answerMs: Math.max(HELD_MS, patienceMs) }, signal, async (patience) => {
+    return this.#patiently({ silenceMs: patienceMs, answerMs: ANSWER_MS }, signal, async (patience) => {
       let proven: Proof | undefined;
       const answer = await this.#get(callee, { path, headers, begin: 0, end: 0 }, patience.signal, (request, proof) => {
         proven = proof;

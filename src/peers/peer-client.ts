@@ -67,7 +67,7 @@ export class PeerClient implements SlotSource {
   }
 
   standsIn(object: ObjectVersion, begin: number): boolean {
-    return this.#ranked(object, begin).some(({ id }, rank) => rank > 0 && id === this.#options.self.id);
+    return this.#ranked(object, begin).some(({ id }) => id === this.#options.self.id);
   }
 
   /** All of the blocks, or none. Throws MILLRACE_ABORTED, MILLRACE_CLOSED, MILLRACE_NO_SPACE; whatever peers do is counted and passed over. */

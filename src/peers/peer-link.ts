@@ -9,10 +9,14 @@ import type { Callee, PeerCaller } from "./peer-call.js";
 import type { FallbackReason } from "./peer-counters.js";
 import { type CircuitState, PeerHealth } from "./peer-health.js";
 import { differingTerm, type PeerIdentity } from "./peer-protocol.js";
-import { UnservedStores } from "./unserved-stores.js";
 
 /** Requests of a node to one peer at once: of 8 MiB each they fill any line, and are as many as a frozen peer can keep waiting. */
 const AT_ONCE = 8;
+/**
+ * A peer that does not serve a store is not asked for its objects for that long, milliseconds: a mount comes with a restart, but a root that is
+ * opened by its URI may be opened there a moment later than here.
+ */
+const NOT_ITS_OWN_MS = 1_000;
 
 export interface PeerState {
   readonly id: string;
@@ -43,7 +47,8 @@ export class PeerLink {
   readonly #context: LinkContext;
   readonly #health: PeerHealth;
   readonly #limiter: Limiter;
-  readonly #unserved: UnservedStores;
+  /** Stores, and until when they are not asked for. */
+  readonly #notItsOwn = new Map<string, number>();
   #probing = false;
   #differs: string | undefined;
   #lastError: string | undefined;
@@ -53,7 +58,6 @@ export class PeerLink {
     this.callee = { url: member.url, skewMs: 0 };
     this.#context = context;
     this.#health = new PeerHealth(context.clock, context.random);
-    this.#unserved = new UnservedStores(context.clock);
     this.#limiter = new Limiter({ concurrency: AT_ONCE, clock: context.clock });
   }
 
@@ -66,7 +70,6 @@ export class PeerLink {
       try {
         const result = await work();
         this.#health.answered();
-        this.#unserved.served(object.store.uri);
         return result;
       } catch (error) {
         if (error instanceof PeerFault) this.#failed(error, object);
@@ -114,13 +117,14 @@ export class PeerLink {
   #check(object: ObjectVersion): void {
     if (this.#health.takeProbe()) void this.#probe();
     if (this.#health.state !== "closed") throw new PeerFault("open", "its circuit is open");
-    if (this.#unserved.has(object.store.uri)) throw new PeerFault("open", "it does not serve the object's store");
+    if ((this.#notItsOwn.get(object.store.uri) ?? Number.NEGATIVE_INFINITY) > this.#context.clock.now())
+      throw new PeerFault("open", "it does not serve the object's store");
   }
 
   #failed(fault: PeerFault, object: ObjectVersion): void {
     // Busy, or without the bytes: it is sound.
-    if (fault.reason === "busy") return;
-    if (fault.notItsOwn || fault.reason === "failed") this.#unserved.failed(object.store.uri, fault);
+    if (fault.reason === "busy" || fault.reason === "failed") return;
+    if (fault.notItsOwn) this.#notItsOwn.set(object.store.uri, this.#context.clock.now() + NOT_ITS_OWN_MS);
     else this.#broken(fault);
     // What differs shows in the handshake.
     if (fault.reason === "options") void this.#probe();

@@ -1,5 +1,5 @@
 import type { BigIntStats } from "node:fs";
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open, rm, stat } from "node:fs/promises";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import { fileError } from "./file-errors.js";
 import { listFiles } from "./file-list.js";
@@ -65,6 +65,15 @@ export class FileStore implements Store {
     throwIfAborted(options.signal, "The write");
     try {
       return storedFile(path, await writeFileWhole(this.#name(path), parts, options));
+    } catch (error) {
+      throw fileError(error, { uri: this.#uri(path) });
+    }
+  }
+
+  async remove(path: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    throwIfAborted(options.signal, "The removal");
+    try {
+      await rm(this.#name(path), { force: true });
     } catch (error) {
       throw fileError(error, { uri: this.#uri(path) });
     }

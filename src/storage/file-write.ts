@@ -4,6 +4,7 @@ import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { throwIfAborted } from "../errors.js";
 import { TEMP_MARK } from "./file-list.js";
+import { releasedParts } from "./released-parts.js";
 import type { WriteOptions } from "./store.js";
 
 /** Writes the file beside its place and renames it there once it is on the disk, so that no one ever sees half of it. */
@@ -23,11 +24,15 @@ export async function writeFileWhole(name: string, parts: AsyncIterable<Uint8Arr
   }
 }
 
-async function fillFile(name: string, parts: AsyncIterable<Uint8Array>, { signal, onProgress }: WriteOptions): Promise<BigIntStats> {
+async function fillFile(
+  name: string,
+  parts: AsyncIterable<Uint8Array>,
+  { signal, onProgress, release }: WriteOptions,
+): Promise<BigIntStats> {
   const handle = await open(name, "wx");
   try {
     let written = 0;
-    for await (const part of parts) {
+    for await (const part of releasedParts(parts, release)) {
       throwIfAborted(signal, "The write");
       await writeAll(handle, part);
       written += part.length;

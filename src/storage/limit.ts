@@ -234,10 +234,15 @@ function placesFor(priority: number, places: number): number {
  * passes freely: it may wait for reads of its source, which would have to wait for it.
  */
 export function withLimits(store: Store, limiter: Limiter, pace?: Pace): OriginStore {
+  const { remove } = store;
   return {
     ...passedOn(store),
     list: (prefix, options) => limitedList(store, limiter, pace, prefix, options),
     stat: (path, options) => limiter.run(pace, { priority: 0, bytes: 0, signal: options?.signal }, () => store.stat(path, options)),
+    ...(remove && {
+      remove: (path: string, options?: { readonly signal?: AbortSignal | undefined }) =>
+        limiter.run(pace, { priority: 0, bytes: 0, signal: options?.signal }, () => remove.call(store, path, options)),
+    }),
     readInto: (object, begin, targets, options = {}) => {
       const { priority = 0, signal } = options;
       return limiter.run(pace, { priority, bytes: targetBytes(targets), signal }, (paced) => {

@@ -1,5 +1,6 @@
 import { MillraceError, throwIfAborted } from "../errors.js";
 import { compareUtf8 } from "../util/utf8-order.js";
+import { releasedParts } from "./released-parts.js";
 import type { ListOptions, ReadOptions, Store, StoredObject, WriteOptions } from "./store.js";
 import { TargetWriter, targetBytes } from "./targets.js";
 
@@ -60,11 +61,11 @@ export class MemoryStore implements Store {
     if (progress !== undefined) progress.received += end - begin;
   }
 
-  async write(path: string, parts: AsyncIterable<Uint8Array>, { signal, onProgress }: WriteOptions = {}): Promise<StoredObject> {
+  async write(path: string, parts: AsyncIterable<Uint8Array>, { signal, onProgress, release }: WriteOptions = {}): Promise<StoredObject> {
     throwIfAborted(signal, "The write");
     const copies: Uint8Array[] = [];
     let size = 0;
-    for await (const part of parts) {
+    for await (const part of releasedParts(parts, release)) {
       throwIfAborted(signal, "The write");
       copies.push(part.slice());
       size += part.length;
@@ -73,6 +74,11 @@ export class MemoryStore implements Store {
     const stored = { path, size, etag: `"${++versions}"`, lastModified: new Date() };
     this.#entries.set(path, { stored, bytes: Buffer.concat(copies) });
     return stored;
+  }
+
+  async remove(path: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    throwIfAborted(signal, "The removal");
+    this.#entries.delete(path);
   }
 
   #entry(path: string): Entry {

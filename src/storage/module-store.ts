@@ -2,6 +2,7 @@ import type { ModuleRef } from "../api.js";
 import { isMillraceError, MillraceError } from "../errors.js";
 import { compareUtf8 } from "../util/utf8-order.js";
 import { passedOn } from "./passed-on.js";
+import { releasedParts } from "./released-parts.js";
 import type { ListOptions, ReadOptions, Store, StoredObject } from "./store.js";
 import { targetBytes } from "./targets.js";
 import { redactUri } from "./uri.js";
@@ -46,13 +47,13 @@ function checkShape(store: Store | undefined, where: string): void {
   if (typeof store !== "object" || store === null) throw wrong("is not an object");
   if (typeof store.uri !== "string" || store.uri === "") throw wrong("has no uri (a string: its root, part of every object's identity)");
   for (const method of ["list", "stat", "readInto"] as const) if (typeof store[method] !== "function") throw wrong(`has no ${method}()`);
-  for (const method of ["write", "close"] as const)
+  for (const method of ["write", "remove", "close"] as const)
     if (store[method] !== undefined && typeof store[method] !== "function") throw wrong(`has a ${method} that is not a function`);
 }
 
 /** The store, throwing nothing but MillraceErrors, and held to what the interface says: a breach must not become wrong bytes or lost objects. */
 function guarded(store: Store): Store {
-  const { write } = store;
+  const { write, remove } = store;
   const guard = async <T>(path: string, work: () => Promise<T>): Promise<T> => {
     try {
       return await work();
@@ -67,8 +68,12 @@ function guarded(store: Store): Store {
     readInto: (object, begin, targets, options) => guard(object.path, () => guardedRead(store, object, begin, targets, options ?? {})),
     ...(write && {
       write: (path, parts, options) =>
-        guard(path, async () => checkObject(await write.call(store, path, parts, options), store, "write", path)),
+        guard(path, async () => {
+          const { release, ...own } = options ?? {};
+          return checkObject(await write.call(store, path, releasedParts(parts, release), own), store, "write", path);
+        }),
     }),
+    ...(remove && { remove: (path, options) => guard(path, () => remove.call(store, path, options)) }),
   };
 }
 

@@ -76,16 +76,18 @@ export async function retried<T>(policy: RetryPolicy, signal: AbortSignal | unde
 }
 
 /**
- * The store, with its reads, stats and listings retried. A read goes on with the bytes that are missing, a listing after the last path delivered
+ * The store, with its reads, stats, listings and removals retried. A read goes on with the bytes that are missing, a listing after the last path delivered
  * (its bounds begin anew with each path). `write` is passed through: its parts can be read once only, so what can be replayed
  * (one part of a multipart upload) is retried by the store itself.
  */
 export function withRetry(store: OriginStore, policy: RetryPolicy = {}): OriginStore {
+  const { remove } = store;
   return {
     ...passedOn(store),
     list: (prefix, options) => retriedList(store, policy, prefix, options ?? {}),
     stat: (path, options) => retried(policy, options?.signal, () => store.stat(path, options)),
     readInto: (object, begin, targets, options) => retriedRead(store, policy, object, begin, targets, options ?? {}),
+    ...(remove && { remove: (path, options) => retried(policy, options?.signal, () => remove.call(store, path, options)) }),
   };
 }
 

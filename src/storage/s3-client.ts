@@ -7,7 +7,7 @@ import { header, type Subject } from "./network-errors.js";
 import { CredentialCache } from "./s3-credentials.js";
 import { failureOfSdk, isExpired, isSkewed, type S3Failure, sdkError } from "./s3-errors.js";
 import { sdkHandler } from "./sdk-handler.js";
-import { Sigv4Signer } from "./sigv4.js";
+import { type SigningRequest, Sigv4Signer } from "./sigv4.js";
 
 /** Where a bucket is reached, as the SDK resolves it from options, environment and profile. */
 interface Place {
@@ -77,11 +77,10 @@ export class S3Connection {
     return new S3Connection(client, place, options.anonymous ? undefined : (own ?? new CredentialCache(() => client.config.credentials())));
   }
 
-  /** The headers of a GET, signed unless anonymous. */
-  async signGet({ host, path }: RequestTarget, headers: Record<string, string>): Promise<Signed> {
+  /** The request's headers, signed unless anonymous. */
+  async sign(request: SigningRequest, headers: Record<string, string>): Promise<Signed> {
     if (this.#credentials === undefined) return { headers, credentials: undefined };
     const credentials = await this.#credentials.get();
-    const request = { method: "GET", host, path };
     const signature = this.#signer.sign(request, credentials, new Date(Date.now() + this.#clockOffsetMs));
     return { headers: Object.assign(signature, headers), credentials };
   }

@@ -96,7 +96,8 @@ export class S3Store implements Store {
     const condition = { range: rangeHeader(begin, range.end), "if-match": object.etag, "accept-encoding": "identity" };
     const uri = this.#uri(object.path);
     for (let mended = false; ; mended = true) {
-      const { headers, credentials } = await unlessAborted(this.#connection.signGet(target, condition), options.signal, "The read");
+      const get = { method: "GET", host: target.host, path: target.path };
+      const { headers, credentials } = await unlessAborted(this.#connection.sign(get, condition), options.signal, "The read");
       const request = { uri, range, object, origin: target.origin, path: target.path, headers, versionOf: etagOf };
       const refusal = await rangeGet(this.#transports, request, targets, options);
       if (refusal === undefined) return;
@@ -109,8 +110,14 @@ export class S3Store implements Store {
 
   async write(path: string, parts: AsyncIterable<Uint8Array>, options: WriteOptions = {}): Promise<StoredObject> {
     throwIfAborted(options.signal, "The write");
-    const upload = { connection: this.#connection, bucket: this.#bucket, path, uri: this.#uri(path), retry: this.#retry, options };
+    const { agent } = this.#transports;
+    const upload = { connection: this.#connection, agent, bucket: this.#bucket, path, uri: this.#uri(path), retry: this.#retry, options };
     return writeS3(upload, parts);
+  }
+
+  async remove(path: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    const input = { Bucket: this.#bucket, Key: path };
+    await this.#connection.send((client, options) => client.deleteObject(input, options), { uri: this.#uri(path) }, signal);
   }
 
   async close(): Promise<void> {

@@ -38,6 +38,11 @@ export interface WriteOptions {
   readonly size?: number | undefined;
   /** Called with the bytes that the origin has taken so far. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
+  /**
+   * Given, a part stays as it is until it was handed to this, so that it can be sent without a copy; else until the next part is asked for.
+   * Modules are not given it.
+   */
+  readonly release?: ((part: Uint8Array) => void) | undefined;
 }
 
 export interface Store {
@@ -56,6 +61,8 @@ export interface Store {
   readInto(object: StoredObject, begin: number, targets: readonly Uint8Array[], options?: ReadOptions): Promise<void>;
   /** Writes the whole object; it is visible only when whole. Absent on stores that cannot write. */
   write?(path: string, parts: AsyncIterable<Uint8Array>, options?: WriteOptions): Promise<StoredObject>;
+  /** Removes the object; one that is not there is removed. Absent on stores that cannot. Throws MILLRACE_PERMISSION. */
+  remove?(path: string, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
   /** Ends sockets and other resources. */
   close?(): Promise<void>;
 }

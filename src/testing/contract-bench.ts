@@ -16,6 +16,8 @@ export interface StoreHarness {
   readonly lists?: boolean | undefined;
   /** False for a store that cannot write. Default true. */
   readonly writes?: boolean | undefined;
+  /** False for a store that writes and cannot remove. Default true. */
+  readonly removes?: boolean | undefined;
   /** Names that this store cannot hold. */
   readonly unsupportedNames?: readonly string[] | undefined;
 }

@@ -5,6 +5,8 @@ import { assertBytes, type Bench, drawnBytes, failsWith, once, type StoreCase } 
 /** More than one part of a multipart upload, and no multiple of one. */
 const LARGE = 20 * 2 ** 20 + 12_345;
 const PART = 700_001;
+/** A part of a multipart upload. */
+const WHOLE = 8 * 2 ** 20;
 
 export function writeCases(bench: Bench): StoreCase[] {
   const write: NonNullable<Store["write"]> = (path, parts, options) => bench.store.write!(path, parts, options);
@@ -52,6 +54,26 @@ export function writeCases(bench: Bench): StoreCase[] {
       },
     },
     {
+      name: "write: parts that are given back late are not used after that, and each is given back once at most",
+      run: async () => {
+        const bytes = drawnBytes(LARGE);
+        const out = new Set<Uint8Array>();
+        const parts = async function* () {
+          for (let at = 0; at < LARGE; at += WHOLE) {
+            const part = bytes.slice(at, at + WHOLE);
+            out.add(part);
+            yield part;
+          }
+        };
+        const release = (part: Uint8Array) => {
+          assert.ok(out.delete(part));
+          part.fill(0);
+        };
+        const stored = await write(bench.path("written-released"), parts(), { size: LARGE, release });
+        assertBytes(await bench.read(stored.path), bytes);
+      },
+    },
+    {
       name: "write: an object is not there before it is whole, nor after its source has failed or the write was aborted",
       run: async (store) => {
         const path = bench.path("partial");
@@ -70,6 +92,22 @@ export function writeCases(bench: Bench): StoreCase[] {
         await assert.rejects(write(path, aborted(), { signal: controller.signal }), failsWith("MILLRACE_ABORTED"));
         await assert.rejects(store.stat(path), failsWith("MILLRACE_NOT_FOUND"));
         if (bench.harness.lists !== false) for await (const stored of store.list(path)) assert.fail(`${stored.path} was left behind`);
+      },
+    },
+  ];
+}
+
+export function removeCases(bench: Bench): StoreCase[] {
+  return [
+    {
+      name: "remove: the object is gone and no other; one that is not there is no failure",
+      run: async (store) => {
+        const [gone, kept] = [bench.path("removed"), bench.path("removed-not")];
+        for (const path of [gone, kept]) await store.write!(path, once(drawnBytes(10)));
+        await store.remove!(gone);
+        await assert.rejects(store.stat(gone), failsWith("MILLRACE_NOT_FOUND"));
+        await store.remove!(gone);
+        assert.equal((await store.stat(kept)).size, 10);
       },
     },
   ];

@@ -83,6 +83,13 @@ export class FaultStore implements Store {
     return this.#store.write(path, parts, options);
   }
 
+  async remove(path: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+    await this.#delay(options.signal);
+    if (this.#hits(this.#faults.errorRate)) throw this.#unavailable(path);
+    if (this.#store.remove === undefined) throw new MillraceError("MILLRACE_CONFIG", `${this.uri}: this store cannot remove`);
+    await this.#store.remove(path, options);
+  }
+
   async close(): Promise<void> {
     await this.#store.close?.();
   }

@@ -1,7 +1,7 @@
 import { Bench, type StoreCase, type StoreHarness } from "./contract-bench.js";
 import { listCases } from "./contract-list.js";
 import { readCases } from "./contract-read.js";
-import { writeCases } from "./contract-write.js";
+import { removeCases, writeCases } from "./contract-write.js";
 
 /** One promise of the contract; `run` rejects with an AssertionError where it is broken. */
 export interface ContractCase {
@@ -18,8 +18,14 @@ export interface ContractCase {
  */
 export function storeContract(harness: StoreHarness): readonly ContractCase[] {
   const bench = new Bench(harness);
-  const { lists = true, writes = true } = harness;
-  const cases = [...(lists ? listCases(bench) : []), ...readCases(bench), ...(writes ? writeCases(bench) : []), closeCase()];
+  const { lists = true, writes = true, removes = true } = harness;
+  const cases = [
+    ...(lists ? listCases(bench) : []),
+    ...readCases(bench),
+    ...(writes ? writeCases(bench) : []),
+    ...(writes && removes ? removeCases(bench) : []),
+    closeCase(),
+  ];
   return cases.map(({ name, run }) => ({ name, run: async () => run(await bench.open()) }));
 }
 

@@ -77,6 +77,7 @@ contract("memory, failing, within retry, limits and counters", {
       stat: (...args) => faulty.stat(...args),
       readInto: (...args) => faulty.readInto(...args),
       write: (...args) => memory.write(...args),
+      remove: (...args) => faulty.remove(...args),
     };
     return withRetry(withLimits(withCounters(spared, newCounters()), new Limiter({ concurrency: 32 })), { tries: 30, baseMs: 1, capMs: 2 });
   },

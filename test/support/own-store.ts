@@ -55,5 +55,9 @@ export function open(args: unknown, { uri }: { readonly uri: string }): Store {
       objects.set(path, { bytes: Buffer.concat(copies), etag: `v${++versions}` });
       return describe(path);
     },
+    async remove(path, { signal } = {}) {
+      check(signal);
+      objects.delete(path);
+    },
   };
 }

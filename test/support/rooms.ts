@@ -13,6 +13,7 @@ export const ROOMS: readonly (readonly string[])[] = [
   ["order"],
   ["loader"],
   ["engine"],
+  ["checkpoint"],
   ["adapters"],
   ["mill.ts"],
   ["open.ts"],

@@ -116,6 +116,12 @@ describe("millConfig", () => {
     ["a share of nothing", { mounts: { "/a": { uri: "s3://b", share: 0 } } }, "mounts./a.share: "],
     ["a mount's unknown option", { mounts: { "/a": { uri: "s3://b", admision: "pin" } } }, "mounts./a.admision: no such option"],
     ["a mount's s3", { mounts: { "/a": { uri: "s3://b", s3: { region: 7 } } } }, "mounts./a.s3.region: "],
+    [
+      "a time-out of peers shorter than their signs of life",
+      { peers: { listen: "127.0.0.1:1", discover: "n:1", timeout: 50 } },
+      "peers.timeout: ",
+    ],
+    ["a time-out of peers without end", { peers: { listen: "127.0.0.1:1", discover: "n:1", timeout: "600h" } }, "peers.timeout: "],
     ["an address for probes where nobody is served", { peers: { discover: "n:1", health: ":8080" } }, "peers.health: without peers.listen"],
     ["s3.endpoint", { s3: { endpoint: "ftp://host" } }, "s3.endpoint: expected an http(s) URL"],
     ["s3.endpoint without scheme", { s3: { endpoint: "127.0.0.1:9000" } }, "s3.endpoint: expected an http(s) URL"],

@@ -23,6 +23,8 @@ type Step =
       readonly to: number;
       readonly abort: boolean;
       readonly hold: boolean;
+      /** Into memory of its own, which it overwrites once it has read it. */
+      readonly into: boolean;
     }
   | { readonly do: "release" }
   | { readonly do: "wait" }
@@ -43,6 +45,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       to: fraction,
       abort: fc.boolean(),
       hold: fc.boolean(),
+      into: fc.boolean(),
     }),
   },
   { weight: 3, arbitrary: fc.constantFrom<Step>({ do: "release" }, { do: "wait" }, { do: "fail" }, { do: "shut" }, { do: "open" }) },
@@ -83,17 +86,21 @@ class Run {
     else this.cache.unrefer(target.id);
   }
 
-  #acquire({ object, from, to, abort, hold }: Step & { do: "acquire" }): void {
+  #acquire({ object, from, to, abort, hold, into }: Step & { do: "acquire" }): void {
     const target = this.objects[object]!;
     const [begin, end] = [Math.floor(from * target.size), Math.floor(to * target.size)].sort((a, b) => a - b) as [number, number];
     const controller = new AbortController();
-    const acquired = this.cache.acquire(target, begin, end, { priority: 0, signal: controller.signal });
+    const own = into ? { begin, bytes: new Uint8Array(end - begin) } : undefined;
+    const acquired = this.cache.acquire(target, begin, end, { priority: 0, signal: controller.signal, into: own });
     this.#pending.push(
       acquired.then(
         (span) => {
-          expect(Buffer.compare(span.view(begin, end), bytesOf(this.store.seed(target.stored.path), begin, end))).toBe(0);
-          if (hold) this.#held.push(span);
+          const bytes = own?.bytes ?? span.view(begin, end);
+          if (own !== undefined) span.copyTo(begin, bytes);
+          expect(Buffer.compare(bytes, bytesOf(this.store.seed(target.stored.path), begin, end))).toBe(0);
+          if (hold && own === undefined) this.#held.push(span);
           else span.release();
+          own?.bytes.fill(255);
         },
         (error) => {
           if (!isMillraceError(error, "MILLRACE_ABORTED") && !isMillraceError(error, "MILLRACE_UNAVAILABLE")) throw error;

@@ -35,11 +35,14 @@ export class Actions {
   readonly #objects: Objects;
   readonly #counters: Counters;
   readonly #region: string;
+  readonly #checksums: () => boolean;
 
-  constructor(objects: Objects, counters: Counters, region: string) {
+  /** `checksums`: whether uploads may have checksums of their parts. */
+  constructor(objects: Objects, counters: Counters, region: string, checksums: () => boolean) {
     this.#objects = objects;
     this.#counters = counters;
     this.#region = region;
+    this.#checksums = checksums;
   }
 
   /** GET / lists the buckets; the rest is about one bucket. */
@@ -92,7 +95,9 @@ export class Actions {
       if (method !== "POST") throw new S3Error("MethodNotAllowed");
       await readBody(request.http, request.payloadHash);
       const UploadId = this.#objects.beginUpload(bucket, key, objectHeaders(request));
-      return sendXml(response, 200, xmlDocument("InitiateMultipartUploadResult", { Bucket: bucket, Key: key, UploadId }));
+      const algorithm = request.http.headers["x-amz-checksum-algorithm"];
+      const headers = typeof algorithm === "string" && this.#checksums() ? { "x-amz-checksum-algorithm": algorithm } : {};
+      return sendXml(response, 200, xmlDocument("InitiateMultipartUploadResult", { Bucket: bucket, Key: key, UploadId }), headers);
     }
     const upload = this.#objects.upload(id, bucket, key);
     if (method === "PUT") {

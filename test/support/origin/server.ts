@@ -25,7 +25,7 @@ export class OriginServer {
   constructor(options: OriginOptions) {
     const region = options.region ?? "us-east-1";
     this.verifier = new SignatureVerifier(region);
-    this.#actions = new Actions(this.objects, this.counters, region);
+    this.#actions = new Actions(this.objects, this.counters, region, () => this.shaper.shape.without?.includes("checksums") !== true);
     this.#anonymousRead = options.anonymousRead ?? false;
     this.shaper.set(options.shape ?? {});
     for (const name of options.buckets ?? []) this.objects.create(name);

@@ -28,8 +28,8 @@ export interface Shape {
   clockOffsetMs?: number | undefined;
   /** `bucket/prefix` for which every request is AccessDenied. */
   deny?: readonly string[] | undefined;
-  /** Answer object requests as a plain web server without these would. */
-  without?: readonly ("etag" | "ranges" | "head")[] | undefined;
+  /** Answer object requests as a plain web server without these would; `checksums`: of the parts of uploads. */
+  without?: readonly ("etag" | "ranges" | "head" | "checksums")[] | undefined;
 }
 
 export interface OriginOptions {

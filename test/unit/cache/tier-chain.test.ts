@@ -327,6 +327,28 @@ describe("BlockCache on memory and origin", () => {
       }
     });
 
+    it("lets copies go before its own lru data and its own data that nobody refers to yet, however young they are", async () => {
+      const store = new FakeStore();
+      const [guest, lru, copy] = [store.object("guest", BLOCK), store.object("lru", BLOCK, LRU_RULES), store.object("copy", 2 * BLOCK)];
+      const more = store.object("more", 2 * BLOCK);
+      const cache = await cacheOf(4, { sources: () => [absent(({ id }) => id === copy.id)], copies: true });
+      cache.refer(copy);
+      for (const object of [guest, lru, copy, copy]) await readAll(cache, object);
+      cache.refer(more);
+      await readAll(cache, more);
+      expect([guest, lru, copy, more].map((object) => cache.cachedBytes(object))).toEqual([BLOCK, BLOCK, 0, 2 * BLOCK]);
+    });
+
+    it("puts no copy in the place of what it owns", async () => {
+      const store = new FakeStore();
+      const [lru, copy] = [store.object("lru", 2 * BLOCK, LRU_RULES), store.object("copy", 2 * BLOCK)];
+      const cache = await cacheOf(2, { sources: () => [absent(({ id }) => id === copy.id)], copies: true });
+      await readAll(cache, lru);
+      await readAll(cache, copy);
+      await cache.put(copy, 0, bytesOf(store.seed("copy"), 0, copy.size));
+      expect([lru, copy].map((object) => cache.cachedBytes(object))).toEqual([2 * BLOCK, 0]);
+    });
+
     it("lets go of what has become another's when its own need the room, and keeps what has become its own", async () => {
       const store = new FakeStore();
       const [first, second, third] = ["first", "second", "third"].map((name) => store.object(name, 2 * BLOCK)) as ObjectVersion[];

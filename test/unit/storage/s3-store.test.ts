@@ -1,9 +1,11 @@
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { S3Credentials, S3Options } from "../../../src/api.js";
 import { S3Store } from "../../../src/storage/s3-store.js";
 import type { Store } from "../../../src/storage/store.js";
+import { crc32c } from "../../../src/util/crc32c.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
 import { rawServer, response } from "../../support/raw-server.js";
 import { keys } from "../../support/s3-keys.js";
@@ -310,6 +312,34 @@ describe("S3Store: writes", () => {
     const target = new Uint8Array(20);
     for (let i = 0; i < 20; i++) await store.readInto(await store.stat("retried-parts"), i * 2 ** 20, [target.subarray(i, i + 1)]);
     expect([...target]).toEqual(Array.from({ length: 20 }, (_, i) => i + 1));
+  });
+
+  it("has each part's bytes checked: by their CRC-32C, by their signature, or by TLS", async () => {
+    const ids = "<InitiateMultipartUploadResult><UploadId>a/b+c</UploadId></InitiateMultipartUploadResult>";
+    const headsOf = async (created: Record<string, string>, refused = 0) => {
+      const server = await rawServer((socket, request, count) => {
+        if (count <= refused) socket.write(response(501, { "content-length": 0 }));
+        else if (request.startsWith("POST") && request.includes("?uploads"))
+          socket.write(response(200, { ...created, "content-length": ids.length }, ids));
+        else socket.write(response(200, { etag: '"e"', "content-length": 0 }));
+      });
+      const store = await open({ endpoint: server.url });
+      await store.write("k", parts(8, 2 ** 20)).catch(() => {}); // What completes it has no answer here.
+      await server.close();
+      return server.requests.filter((head) => head.startsWith("PUT"));
+    };
+    const body = Buffer.concat([...Array(8).keys()].map((i) => new Uint8Array(2 ** 20).fill(i + 1)));
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32c(body));
+    const [checked] = await headsOf({ "x-amz-checksum-algorithm": "CRC32C" });
+    expect(checked).toContain("/b/k?partNumber=1&uploadId=a%2Fb%2Bc ");
+    expect(checked).toContain(`x-amz-checksum-crc32c: ${sum.toString("base64")}`);
+    expect(checked).toContain("x-amz-content-sha256: UNSIGNED-PAYLOAD");
+    expect(checked).toMatch(/SignedHeaders=[^,]*x-amz-checksum-crc32c/);
+    for (const [signed] of [await headsOf({}), await headsOf({}, 1)]) {
+      expect(signed).toContain(`x-amz-content-sha256: ${createHash("sha256").update(body).digest("hex")}`);
+      expect(signed).not.toContain("x-amz-checksum");
+    }
   });
 
   it("takes the parts back when the upload fails", async () => {

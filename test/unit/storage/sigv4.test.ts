@@ -19,6 +19,23 @@ describe("Sigv4Signer", () => {
     });
   });
 
+  it("signs a query as in AWS's documentation", () => {
+    const request = { method: "GET", host: "examplebucket.s3.amazonaws.com", path: "/", query: "max-keys=2&prefix=J" };
+    expect(new Sigv4Signer("us-east-1").sign(request, KEYS, DATE).authorization).toContain(
+      "Signature=34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+    );
+  });
+
+  it("signs a body as in AWS's documentation", () => {
+    const payloadHash = "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072";
+    const headers = { date: "Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class": "REDUCED_REDUNDANCY" };
+    const request = { method: "PUT", host: "examplebucket.s3.amazonaws.com", path: "/test%24file.text", payloadHash, headers };
+    expect(new Sigv4Signer("us-east-1").sign(request, KEYS, DATE)).toMatchObject({
+      "x-amz-content-sha256": payloadHash,
+      authorization: expect.stringContaining("Signature=98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd"),
+    });
+  });
+
   it("signs the session token, and keeps no key of another day or secret", () => {
     const request = { method: "GET", host: "h", path: "/k" };
     const kept = new Sigv4Signer("us-east-1");

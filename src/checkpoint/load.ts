@@ -1,0 +1,157 @@
+/** `mill.checkpoint`: headers first, then tensors, whole or by rows, each from one version of its file. */
+import { constants } from "node:buffer";
+import type { Checkpoint, LoadOptions, ObjectInfo, TensorInfo, TensorOptions, Watch } from "../api.js";
+import type { PiecesRequest } from "../engine/files.js";
+import type { CallOptions } from "../engine/rpc.js";
+import { MillraceError } from "../errors.js";
+import { ProgressMeter } from "../util/progress-meter.js";
+import { DTYPES } from "./dtypes.js";
+import { planRuns, type Run } from "./load-plan.js";
+import { alignmentOf, TensorView } from "./loaded-tensor.js";
+import { inOrder, type Job } from "./read-ahead.js";
+import type { TensorEntry } from "./safetensors.js";
+import { quoted } from "./strict-json.js";
+
+/** Sends a call to the engine. */
+export type Call = (method: string, args: unknown, options?: CallOptions) => Promise<unknown>;
+
+/** One file, its header read. */
+export interface CheckpointFile {
+  readonly info: ObjectInfo;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: readonly TensorEntry[];
+}
+/** A tensor, or rows of one, and where its bytes are. */
+interface Part extends TensorEntry {
+  readonly file: CheckpointFile;
+}
+
+/** One typed array on Node 20 has 2^32 elements at most. */
+const MOST_BYTES = constants.MAX_LENGTH;
+/** Tensors that share a buffer keep it whole for as long as one of them is used. */
+const RUN_BYTES = { load: 2 ** 30, stream: 16 * 2 ** 20 } as const;
+/** As many parts of 8 MiB as a read has in flight, twice: many small files are read as fast as one. */
+const LOAD_AHEAD_BYTES = 256 * 2 ** 20;
+/** What a stream holds that its reader has not yet taken. */
+const STREAM_AHEAD_BYTES = 64 * 2 ** 20;
+
+export class LoadedCheckpoint implements Checkpoint {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tensors: readonly TensorInfo[];
+  readonly #call: Call;
+  readonly #source: string;
+  readonly #parts: ReadonlyMap<string, Part>;
+
+  constructor(call: Call, source: string, files: readonly CheckpointFile[]) {
+    this.#call = call;
+    this.#source = source;
+    this.#parts = new Map(files.flatMap((file) => file.tensors.map((tensor) => [tensor.name, { ...tensor, file }])));
+    this.metadata = Object.assign({}, ...files.map(({ metadata }) => metadata).reverse());
+    this.tensors = Array.from(this.#parts.values(), ({ name, dtype, shape, begin, end }) => ({
+      name,
+      dtype,
+      shape,
+      byteLength: end - begin,
+    }));
+  }
+
+  async tensor(name: string, { rows, ...watch }: TensorOptions = {}): Promise<TensorView> {
+    const whole = this.#part(name);
+    const part = rows === undefined ? whole : rowsOf(whole, rows);
+    for await (const [tensor] of this.#read([part], "load", watch)) return tensor!;
+    throw new Error("unreachable: one tensor is one run");
+  }
+
+  async load({ names, ...watch }: LoadOptions = {}): Promise<ReadonlyMap<string, TensorView>> {
+    const wanted = names === undefined ? undefined : new Set(names);
+    for (const name of wanted ?? []) this.#part(name);
+    const parts = [...this.#parts.values()].filter(({ name }) => wanted?.has(name) ?? true);
+    const loaded = new Map<string, TensorView>();
+    for await (const tensors of this.#read(parts, "load", watch)) for (const tensor of tensors) loaded.set(tensor.name, tensor);
+    return loaded;
+  }
+
+  async *stream(watch: Watch = {}): AsyncGenerator<TensorView, void, undefined> {
+    for await (const tensors of this.#read([...this.#parts.values()], "stream", watch)) yield* tensors;
+  }
+
+  #part(name: string): Part {
+    const part = this.#parts.get(name);
+    if (part !== undefined) return part;
+    throw new MillraceError(
+      "MILLRACE_NOT_FOUND",
+      `${this.#source} has no tensor ${quoted(name)}; \`tensors\` lists the ${this.#parts.size} it has`,
+    );
+  }
+
+  /** The parts, file by file and ascending, as their runs arrive. */
+  #read(parts: readonly Part[], way: "load" | "stream", { signal, onProgress }: Watch): AsyncGenerator<TensorView[], void, undefined> {
+    for (const part of parts) checkLength(part);
+    const meter = new ProgressMeter(onProgress);
+    const jobs = byFile(parts).flatMap((of) =>
+      planRuns(of.map(extentOf), { mostBytes: RUN_BYTES[way] }).map((run) =>
+        this.#job(run, of.slice(run.first, run.first + run.places.length), meter),
+      ),
+    );
+    return reported(inOrder(jobs, way === "load" ? LOAD_AHEAD_BYTES : STREAM_AHEAD_BYTES, signal), meter);
+  }
+
+  #job(run: Run, parts: readonly Part[], meter: ProgressMeter): Job<TensorView[]> {
+    const { info } = parts[0]!.file;
+    const bytes = run.pieces.reduce((sum, { begin, end }) => sum + end - begin, 0);
+    meter.expect(parts.length, bytes);
+    const request: PiecesRequest = { path: info.path, version: info, pieces: run.pieces, byteLength: run.byteLength };
+    const read = async (signal: AbortSignal): Promise<TensorView[]> => {
+      let done = 0;
+      const to = (now: number, objects = 0): void => {
+        meter.did(objects, now - done);
+        done = now;
+      };
+      const onProgress = (progress: { bytes: number }): void => to(progress.bytes);
+      const { buffer } = (await this.#call("readPieces", request, { signal, onProgress })) as Uint8Array<ArrayBuffer>;
+      to(bytes, parts.length);
+      return parts.map((part, i) => new TensorView(part, buffer, run.places[i]!, part.end - part.begin));
+    };
+    return { bytes: run.byteLength, run: read };
+  }
+}
+
+async function* reported<T>(results: AsyncIterable<T>, meter: ProgressMeter): AsyncGenerator<T, void, undefined> {
+  yield* results;
+  meter.report();
+}
+
+function extentOf({ begin, end, dtype }: Part): { begin: number; end: number; align: number } {
+  return { begin, end, align: alignmentOf(dtype) };
+}
+
+/** Neighbours of one file together. */
+function byFile(parts: readonly Part[]): Part[][] {
+  const groups: Part[][] = [];
+  for (const part of parts) {
+    const group = groups.at(-1);
+    if (group?.[0]?.file === part.file) group.push(part);
+    else groups.push([part]);
+  }
+  return groups;
+}
+
+function checkLength({ name, shape, begin, end }: Part): void {
+  if (end - begin <= MOST_BYTES) return;
+  const most = `its ${end - begin} bytes are more than the ${MOST_BYTES} that an array can have`;
+  throw new MillraceError("MILLRACE_CONFIG", `tensor ${quoted(name)} [${shape}]: ${most}; ask for some of its \`rows\` at a time`);
+}
+
+/** The part of a tensor that these rows are. */
+function rowsOf(part: Part, { from, to }: { from: number; to: number }): Part {
+  const [count, ...row] = part.shape;
+  const refuse = (problem: string): MillraceError =>
+    new MillraceError("MILLRACE_CONFIG", `rows of tensor ${quoted(part.name)}: ${problem}`);
+  if (count === undefined) throw refuse("it is a scalar, and has none");
+  if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= count))
+    throw refuse(`${from} to ${to} are not among its ${count}`);
+  const rowBits = row.reduce((product, dimension) => product * dimension, DTYPES.get(part.dtype)!.bits);
+  if ((from * rowBits) % 8 !== 0 || (to * rowBits) % 8 !== 0)
+    throw refuse(`${from} to ${to} of ${rowBits} bits each (${part.dtype}) do not begin and end at whole bytes`);
+  return { ...part, shape: [to - from, ...row], begin: part.begin + (from * rowBits) / 8, end: part.begin + (to * rowBits) / 8 };
+}

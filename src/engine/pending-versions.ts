@@ -1,0 +1,99 @@
+/** Objects that were saved here and are still to be uploaded: this mill reads them from their local files. */
+import { basename, dirname } from "node:path";
+import { type HoldRules, type ObjectVersion, objectVersion } from "../blocks/object-version.js";
+import { isMillraceError } from "../errors.js";
+import { FileStore } from "../storage/file-store.js";
+import type { OriginReadOptions, OriginStore } from "../storage/origin-store.js";
+import type { StoredObject } from "../storage/store.js";
+import { compareUtf8 } from "../util/utf8-order.js";
+import type { Place } from "./mounts.js";
+
+/** The local file is read at a disk's speed; a copy of it in the cache would be one of a version that is soon another. */
+const RULES: HoldRules = { mount: "\0pending", admission: "lru", share: 0, local: true };
+/** Versions that are uploaded, for those who opened them before: some 300 bytes each. */
+const REMEMBERED = 1_000;
+
+/** A version that is in a local file, and at its origin later. */
+export class PendingFile {
+  readonly object: ObjectVersion;
+  readonly place: Place;
+  readonly #files: FileStore;
+  readonly #local: StoredObject;
+  #stored: StoredObject | undefined;
+
+  private constructor(place: Place, stored: StoredObject, files: FileStore, local: StoredObject) {
+    this.place = place;
+    this.#files = files;
+    this.#local = local;
+    const { store } = place;
+    const readInto: OriginStore["readInto"] = (_object, ...read) => this.#read(...read);
+    this.object = objectVersion({ uri: store.uri, list: store.list, stat: store.stat, readInto }, stored, RULES);
+  }
+
+  /** `etag` is unlike any of an origin's. Throws what reading the file's facts throws. */
+  static async open(place: Place, file: string, etag: string, savedMs: number): Promise<PendingFile> {
+    const files = new FileStore(dirname(file));
+    const local = await files.stat(basename(file));
+    return new PendingFile(place, { path: place.path, size: local.size, etag, lastModified: new Date(savedMs) }, files, local);
+  }
+
+  /** It is uploaded: whoever reads it yet, reads there. */
+  becomes(stored: StoredObject): void {
+    this.#stored = stored;
+  }
+
+  async #read(begin: number, targets: readonly Uint8Array[], { priority, ...options }: OriginReadOptions = {}): Promise<void> {
+    if (this.#stored === undefined)
+      try {
+        return await this.#files.readInto(this.#local, begin, targets, options);
+      } catch (error) {
+        if (this.#stored === undefined || !isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+      }
+    const urgency = priority === undefined ? {} : { priority };
+    await this.place.store.readInto(this.#stored, begin, targets, { ...options, ...urgency });
+  }
+}
+
+export class PendingVersions {
+  /** The newest of each name. */
+  readonly #current = new Map<string, PendingFile>();
+  readonly #byEtag = new Map<string, PendingFile>();
+
+  add(file: PendingFile): void {
+    this.#current.set(file.object.uri, file);
+    this.#byEtag.set(file.object.stored.etag, file);
+    for (const etag of this.#byEtag.keys()) {
+      if (this.#byEtag.size <= REMEMBERED + this.#current.size) break;
+      this.#byEtag.delete(etag);
+    }
+  }
+
+  /** It is not to be uploaded any more: the name is its origin's. */
+  remove(file: PendingFile): void {
+    if (this.#current.get(file.object.uri) === file) this.#current.delete(file.object.uri);
+  }
+
+  /** The version that a place has here before its origin has it, or the one that had this etag. */
+  find({ store, path }: Place, etag?: string): ObjectVersion | undefined {
+    const file = etag === undefined ? this.#current.get(`${store.uri}/${path}`) : this.#byEtag.get(etag);
+    return file?.object;
+  }
+
+  /** A listing of what lies below a place, with what is pending there: instead of what its origin has by these names. */
+  async *among(place: Place, listed: AsyncIterable<{ readonly stored: StoredObject }>): AsyncGenerator<StoredObject, void, undefined> {
+    const pending = this.#below(place);
+    for await (const { stored } of listed) {
+      while (pending.length > 0 && compareUtf8(pending[0]!.path, stored.path) < 0) yield pending.shift()!;
+      yield pending[0]?.path === stored.path ? pending.shift()! : stored;
+    }
+    yield* pending;
+  }
+
+  #below({ store, path }: Place): StoredObject[] {
+    const folder = path === "" || path.endsWith("/") ? path : `${path}/`;
+    const below = [...this.#current.values()].filter(
+      ({ place }) => place.store.uri === store.uri && (place.path === path || place.path.startsWith(folder)),
+    );
+    return below.map(({ object }) => object.stored).sort((a, b) => compareUtf8(a.path, b.path));
+  }
+}

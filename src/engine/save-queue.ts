@@ -1,0 +1,167 @@
+/** Checkpoints on the local disk, on their way to their origins: one upload after the other, in the background. */
+import pLimit from "p-limit";
+import { isMillraceError, MillraceError } from "../errors.js";
+import { type RetryPolicy, retried } from "../storage/retry.js";
+import type { StoredObject } from "../storage/store.js";
+import { unlessAborted } from "../util/unless-aborted.js";
+import { PendingFile } from "./pending-versions.js";
+import type { Journal, Spool } from "./save-spool.js";
+import type { Turn } from "./save-turns.js";
+import type { SaveTarget, SaveUploads } from "./save-upload.js";
+import type { SavesContext } from "./saves-context.js";
+
+/** Of a whole upload, whose requests are retried by themselves: some minutes in all. */
+const UPLOAD_RETRY: RetryPolicy = { tries: 6, totalMs: 10 * 60_000, baseMs: 2_000, capMs: 60_000 };
+/** What a closing mill gives uploads to end by themselves. */
+const CLOSE_WITHIN_MS = 5_000;
+/** How much later than a save an object may seem to be written, by clocks that S3 still takes for right. */
+const CLOCK_SKEW_MS = 15 * 60_000;
+
+/** A checkpoint on the local disk. */
+export interface QueuedSave {
+  readonly spool: Spool;
+  readonly journal: Journal;
+  readonly files: readonly SaveTarget[];
+  readonly turn: Turn;
+  /** A process that has ended saved it. */
+  readonly recovered: boolean;
+}
+
+interface Entry extends QueuedSave {
+  readonly versions: readonly PendingFile[];
+  /** What is at the origin by now. */
+  readonly stored: StoredObject[];
+  failure: { readonly error: unknown } | undefined;
+}
+
+export class SaveQueue {
+  readonly #context: SavesContext;
+  readonly #uploads: SaveUploads;
+  readonly #entries = new Map<Entry, Promise<void>>();
+  /** One at a time has the whole line: the first is done soonest. */
+  readonly #line = pLimit(1);
+  readonly #closing = new AbortController();
+  /** Checkpoints that were uploaded. */
+  uploaded = 0;
+
+  constructor(context: SavesContext, uploads: SaveUploads) {
+    this.#context = context;
+    this.#uploads = uploads;
+  }
+
+  /** Resolves to the version under which the checkpoint can be read here, when it can; it is uploaded when its turn has come. */
+  async add(save: QueuedSave): Promise<StoredObject> {
+    const { spool, journal, files } = save;
+    const open = ({ place }: SaveTarget, n: number) =>
+      PendingFile.open(place, spool.dataPath(n), `"pending-${spool.id}-${n}"`, journal.savedMs);
+    const versions = await Promise.all(files.map(open));
+    for (const version of versions) this.#context.pending.add(version);
+    const entry: Entry = { ...save, versions, stored: [], failure: undefined };
+    this.#entries.set(entry, this.#run(entry));
+    return versions.at(-1)!.object.stored;
+  }
+
+  /** A newer save of this name is whole: older ones that could not be uploaded are of no use any more. */
+  async supersede(turn: Turn): Promise<void> {
+    for (const entry of this.#entries.keys())
+      if (entry.failure !== undefined && entry.turn.name === turn.name && entry.turn.number < turn.number) await this.#forget(entry);
+  }
+
+  /** Resolves when all that is queued is uploaded. Rejects with what keeps it from that. */
+  async flush(): Promise<void> {
+    await Promise.all(this.#entries.values());
+    const failed = [...this.#entries.keys()].filter(({ failure }) => failure !== undefined);
+    if (failed.length > 0) throw notUploaded(failed);
+    this.#closing.signal.throwIfAborted();
+  }
+
+  stats(): { pending: number; pendingBytes: number; failed: number } {
+    const entries = [...this.#entries.keys()];
+    const failed = entries.filter(({ failure }) => failure !== undefined).length;
+    const sizes = entries.flatMap(({ files }) => files.map(({ size }) => size));
+    return { pending: entries.length - failed, pendingBytes: sizes.reduce((sum, size) => sum + size, 0), failed };
+  }
+
+  /** Gives uploads a moment, then ends them; what is not uploaded stays on the disk for the next mill. */
+  async close(): Promise<void> {
+    const closed = new MillraceError("MILLRACE_CLOSED", "The mill was closed before the checkpoint was uploaded; the next one goes on");
+    const timer = setTimeout(() => this.#closing.abort(closed), CLOSE_WITHIN_MS);
+    await Promise.all(this.#entries.values());
+    clearTimeout(timer);
+    this.#closing.abort(closed);
+    await Promise.all([...this.#entries.keys()].map(({ spool }) => spool.leave()));
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    const { signal } = this.#closing;
+    try {
+      await unlessAborted(entry.turn.ready, signal, "The upload");
+      await this.#line(() => retried(UPLOAD_RETRY, signal, () => this.#upload(entry)));
+      this.uploaded++;
+      await this.supersede(entry.turn);
+    } catch (error) {
+      if (signal.aborted) return;
+      entry.failure = { error };
+      const fields = { path: entry.files.at(-1)!.path, error: String(error) };
+      this.#context.log(
+        "error",
+        fields,
+        "A saved checkpoint could not be uploaded: it stays in the cache directory until the next mill tries",
+      );
+    } finally {
+      entry.turn.end();
+    }
+  }
+
+  async #upload(entry: Entry): Promise<void> {
+    const { spool, journal, files, stored } = entry;
+    const { cache, log } = this.#context;
+    if (entry.recovered && (await this.#outrun(entry)))
+      log(
+        "warn",
+        { path: files.at(-1)!.path },
+        "A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays",
+      );
+    else {
+      const parts = (n: number) => spool.parts(cache, n, journal);
+      await this.#uploads.all(files, stored, { keep: journal.keep, signal: this.#closing.signal, parts });
+    }
+    await this.#forget(entry);
+  }
+
+  /** Its origin has a version that was written after the save, by whatever clock. */
+  async #outrun({ files, journal }: Entry): Promise<boolean> {
+    const { store, path } = files.at(-1)!.place;
+    try {
+      const { lastModified } = await store.stat(path, { signal: this.#closing.signal });
+      return lastModified !== undefined && lastModified.getTime() > journal.savedMs + CLOCK_SKEW_MS;
+    } catch (error) {
+      if (isMillraceError(error, "MILLRACE_NOT_FOUND")) return false;
+      throw error;
+    }
+  }
+
+  /** Removes the local copy. Where that fails the next mill uploads it again, which changes nothing. */
+  async #forget(entry: Entry): Promise<void> {
+    for (const [n, version] of entry.versions.entries()) {
+      if (entry.stored[n] !== undefined) version.becomes(entry.stored[n]);
+      this.#context.pending.remove(version);
+    }
+    this.#entries.delete(entry);
+    await entry.spool.remove().catch((error) => {
+      this.#context.log(
+        "warn",
+        { path: entry.files.at(-1)!.path, error: String(error) },
+        "An uploaded checkpoint's local copy could not be removed",
+      );
+    });
+  }
+}
+
+function notUploaded(failed: readonly Entry[]): MillraceError {
+  const names = failed.map(({ files }) => files.at(-1)!.path).join(", ");
+  const cause = failed[0]!.failure!.error;
+  const code = isMillraceError(cause) ? cause.code : "MILLRACE_UNAVAILABLE";
+  const message = `Not uploaded, and kept in the cache directory: ${names} (${cause instanceof Error ? cause.message : String(cause)})`;
+  return new MillraceError(code, message, { cause });
+}

@@ -1,0 +1,244 @@
+/**
+ * Saved checkpoints on the local disk that are still to be uploaded, in the folder `saves` of a cache directory:
+ *
+ *   <save>-<n>.data   one object, as it is to be uploaded
+ *   <save>.json       the journal: written last, when the data is on the disk, and removed first
+ *   <save>.lock       the process that writes or uploads it
+ *
+ * Data without a journal and without a living process is what a process left that died while it saved.
+ */
+import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { DiskDirectory } from "../cache/disk-directory.js";
+import { SAVES } from "../cache/disk-layout.js";
+import { errorCode, removeFile } from "../cache/file-io.js";
+import { FileLock, PATIENT } from "../cache/file-lock.js";
+import { type ProcessIdentity, thisProcess } from "../cache/process-identity.js";
+import type { BlockCache } from "../cache/tier-chain.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
+import { writeFileWhole } from "../storage/file-write.js";
+import { crc32c } from "../util/crc32c.js";
+import { partBytes, SavePart } from "./save-parts.js";
+
+/** One object of a save. */
+export interface SpooledFile {
+  /** As the caller wrote it. */
+  readonly path: string;
+  readonly size: number;
+  /** CRC-32C of each piece of `pieceBytes`. */
+  readonly crcs: readonly number[];
+}
+
+export interface Journal {
+  readonly version: 1;
+  readonly savedMs: number;
+  /** URI of the last file: where the path leads elsewhere by now, it is not uploaded. */
+  readonly target: string;
+  readonly keep: number | undefined;
+  readonly pieceBytes: number;
+  readonly files: readonly SpooledFile[];
+}
+
+const NAME = /^(\d+-[0-9a-f]{12}-\d+)(?:-(\d+)\.data|\.json|\.lock)$/;
+
+export class Spool {
+  readonly id: string;
+  readonly #folder: string;
+  readonly #directory: DiskDirectory;
+  readonly #lock: FileLock;
+  #charge = 0;
+  #files = 0;
+
+  private constructor(directory: DiskDirectory, id: string, me: ProcessIdentity) {
+    this.id = id;
+    this.#directory = directory;
+    this.#folder = join(directory.root, SAVES);
+    this.#lock = new FileLock(join(this.#folder, `${id}.lock`), me, { lockTakeovers: 0, lockTimeouts: 0 }, PATIENT);
+  }
+
+  /** Room for files of these sizes, in the directory that has most of it. Throws MILLRACE_NO_SPACE where none has. */
+  static async reserve(directories: readonly DiskDirectory[], sizes: readonly number[], number: number): Promise<Spool> {
+    const me = await thisProcess();
+    for (const directory of [...directories].sort((a, b) => b.ledger.free - a.ledger.free)) {
+      const spool = new Spool(directory, `${me.instance}-${number}`, me);
+      if (await spool.#reserve(sizes)) return spool;
+    }
+    const bytes = sizes.reduce((sum, size) => sum + size, 0);
+    throw new MillraceError(
+      "MILLRACE_NO_SPACE",
+      `no cache directory has room for a checkpoint of ${bytes} bytes; raise cache.disk[].capacity`,
+    );
+  }
+
+  /** What processes that are gone have left to upload, oldest first; what they had not finished is removed. */
+  static async recover(directories: readonly DiskDirectory[]): Promise<{ spool: Spool; journal: Journal }[]> {
+    const me = await thisProcess();
+    const found: { spool: Spool; journal: Journal }[] = [];
+    for (const directory of directories) {
+      const names = await readdir(join(directory.root, SAVES)).catch(() => []);
+      for (const id of new Set(names.flatMap((name) => NAME.exec(name)?.[1] ?? []))) {
+        const spool = new Spool(directory, id, me);
+        const journal = await spool.#recover(names);
+        if (journal !== undefined) found.push({ spool, journal });
+      }
+    }
+    return found.sort((a, b) => a.journal.savedMs - b.journal.savedMs);
+  }
+
+  dataPath(n: number): string {
+    return join(this.#folder, `${this.id}-${n}.data`);
+  }
+
+  /** Writes the next file; resolves to the CRCs of its parts once it is on the disk. */
+  async write(parts: AsyncIterable<SavePart>, signal: AbortSignal, onPart: (bytes: number) => void): Promise<number[]> {
+    const crcs: number[] = [];
+    const file = await open(this.dataPath(this.#files++), "wx");
+    let writing: Promise<void> = Promise.resolve();
+    try {
+      for await (const part of parts) {
+        // The caller has filled this part while the one before was written.
+        try {
+          await writing;
+          throwIfAborted(signal, "The save");
+        } catch (error) {
+          part.release();
+          throw error;
+        }
+        crcs.push(crcOf(part.views));
+        writing = writeAt(file, part).finally(() => part.release());
+        writing.catch(() => {}); // Awaited with the next part, or below.
+        onPart(part.views.reduce((sum, view) => sum + view.length, 0));
+      }
+      await writing;
+      await file.sync();
+      return crcs;
+    } finally {
+      await writing.catch(() => {});
+      await file.close();
+    }
+  }
+
+  /** From here on it survives this process. */
+  async commit(journal: Journal): Promise<void> {
+    const bytes = Buffer.from(JSON.stringify(journal));
+    const whole = async function* () {
+      yield bytes;
+    };
+    await writeFileWhole(join(this.#folder, `${this.id}.json`), whole(), {});
+  }
+
+  /** A file's parts, read and checked; each is its reader's to release. Throws MILLRACE_CORRUPT. */
+  async *parts(cache: BlockCache, n: number, { pieceBytes, files }: Journal): AsyncGenerator<SavePart, void, undefined> {
+    const { size, crcs, path } = files[n]!;
+    // A mill with larger blocks has larger parts: as many pieces as it takes.
+    const length = Math.max(pieceBytes, partBytes(cache));
+    const file = await open(this.dataPath(n), "r");
+    try {
+      for (let begin = 0; begin < size; begin += length) {
+        const part = new SavePart(cache, begin, Math.min(size, begin + length));
+        const sums = await readAt(file, part, pieceBytes).catch((error) => {
+          part.release();
+          throw error;
+        });
+        if (sums.some((sum, i) => sum !== crcs[begin / pieceBytes + i])) {
+          part.release();
+          throw new MillraceError("MILLRACE_CORRUPT", `${path}: the local copy ${this.dataPath(n)} is damaged; save it again`);
+        }
+        yield part;
+      }
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** The journal goes first: what is left of it then is no save any more. */
+  async remove(): Promise<void> {
+    await removeFile(join(this.#folder, `${this.id}.json`));
+    for (let n = 0; n < this.#files; n++) await removeFile(this.dataPath(n));
+    this.#directory.room.release(this.#charge);
+    this.#charge = 0;
+    await this.#lock.drop();
+  }
+
+  /** It stays for whoever opens the directory next. */
+  async leave(): Promise<void> {
+    await this.#lock.drop();
+  }
+
+  async #reserve(sizes: readonly number[]): Promise<boolean> {
+    const { room, health } = this.#directory;
+    for (const size of sizes) {
+      if (await room.reserve(size, "referred")) this.#charge += room.charge(size);
+      else {
+        room.release(this.#charge);
+        return false;
+      }
+    }
+    const locked = await health.attempt(() => this.#lock.tryTake(), true);
+    if (locked !== true) room.release(this.#charge);
+    return locked === true;
+  }
+
+  /** Undefined where another process has it, or there is nothing to upload. */
+  async #recover(names: readonly string[]): Promise<Journal | undefined> {
+    const { room } = this.#directory;
+    if (!(await this.#lock.tryTake().catch(() => false))) return undefined;
+    for (const name of names) {
+      const match = NAME.exec(name);
+      if (match?.[1] !== this.id || match[2] === undefined) continue;
+      const size = await stat(join(this.#folder, name)).then(
+        (facts) => facts.size,
+        () => 0,
+      );
+      this.#files = Math.max(this.#files, Number(match[2]) + 1);
+      this.#charge += room.charge(size);
+    }
+    room.found(this.#charge);
+    const text = await readFile(join(this.#folder, `${this.id}.json`), "utf8").catch((error) => errorCode(error));
+    const journal = parseJournal(text ?? "");
+    // Of a journal that cannot be read (another version's, say) the data stays.
+    if (text === "ENOENT") await this.remove().catch(() => {});
+    else if (journal === undefined) await this.leave();
+    return journal;
+  }
+}
+
+function parseJournal(text: string): Journal | undefined {
+  try {
+    const journal = JSON.parse(text) as Partial<Journal>;
+    return journal.version === 1 && Array.isArray(journal.files) && journal.files.length > 0 ? (journal as Journal) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function crcOf(views: readonly Uint8Array[]): number {
+  return views.reduce((sum, view) => crc32c(view, sum), 0);
+}
+
+async function writeAt(file: FileHandle, { views, begin }: SavePart): Promise<void> {
+  let at = begin;
+  for (const view of views)
+    for (let done = 0; done < view.length; ) {
+      const { bytesWritten } = await file.write(view, done, view.length - done, at);
+      done += bytesWritten;
+      at += bytesWritten;
+    }
+}
+
+/** Fills the part; resolves to the CRCs of its pieces. */
+async function readAt(file: FileHandle, { views, begin }: SavePart, pieceBytes: number): Promise<number[]> {
+  const sums: number[] = [];
+  let at = begin;
+  for (const view of views)
+    for (let done = 0; done < view.length; ) {
+      const toPiece = pieceBytes - (at % pieceBytes);
+      const { bytesRead } = await file.read(view, done, Math.min(view.length - done, toPiece), at);
+      if (bytesRead === 0) return [Number.NaN]; // Cut short: like no CRC.
+      const piece = Math.floor((at - begin) / pieceBytes);
+      sums[piece] = crc32c(view.subarray(done, done + bytesRead), sums[piece] ?? 0);
+      done += bytesRead;
+      at += bytesRead;
+    }
+  return sums;
+}

@@ -1,0 +1,162 @@
+/** Brings the objects of a checkpoint to their origins, and into the cache on the way. */
+import { objectVersion } from "../blocks/object-version.js";
+import type { MetadataCache } from "../cache/metadata-cache.js";
+import type { BlockCache } from "../cache/tier-chain.js";
+import { isMillraceError, MillraceError } from "../errors.js";
+import type { StoredObject, WriteOptions } from "../storage/store.js";
+import type { Place } from "./mounts.js";
+import type { SavePart } from "./save-parts.js";
+import { isIndex, olderThan, seriesOf, shardsOf } from "./save-series.js";
+
+type Log = (level: string, fields: object, message: string) => void;
+type Watched = Pick<WriteOptions, "signal" | "onProgress">;
+
+/** One object of a checkpoint and where it goes. */
+export interface SaveTarget {
+  readonly place: Place;
+  /** As the caller wrote it. */
+  readonly path: string;
+  readonly size: number;
+}
+
+export interface SaveTerms {
+  readonly keep: number | undefined;
+  readonly signal: AbortSignal;
+  /** Of the n-th object; released by whoever reads them. */
+  readonly parts: (n: number) => AsyncIterable<SavePart>;
+  /** Told of bytes that an origin has taken. */
+  readonly onBytes?: (bytes: number) => void;
+}
+
+/** An index of a million tensors is some 60 MB. */
+const MAX_INDEX_BYTES = 256 * 2 ** 20;
+
+/** Throws MILLRACE_PERMISSION, _CONFIG where a checkpoint cannot be written there, and where `keep` would have older ones removed that cannot be. */
+export function checkPlace(place: Place, path: string, keep: number | undefined): void {
+  const { store } = place;
+  const refuse = (what: string) => new MillraceError("MILLRACE_PERMISSION", `${path}: ${what}`, { uri: store.uri });
+  if (place.readOnly) throw refuse("the mount is read-only");
+  if (store.write === undefined) throw refuse("this store cannot write");
+  if (place.path === "" || place.path.endsWith("/"))
+    throw new MillraceError("MILLRACE_CONFIG", `${path}: names no object: give a path below it`);
+  if (keep === undefined) return;
+  if (store.remove === undefined) throw refuse("keep: this store cannot remove objects");
+  if (seriesOf(place.path) === undefined)
+    throw new MillraceError("MILLRACE_CONFIG", `keep: ${path} has no number by which older checkpoints of its series could be told`);
+}
+
+export class SaveUploads {
+  readonly #cache: BlockCache;
+  readonly #metadata: MetadataCache;
+  readonly #log: Log;
+  /** Bytes that origins have taken. */
+  bytes = 0;
+  /** Older checkpoints that were removed. */
+  removed = 0;
+
+  constructor(cache: BlockCache, metadata: MetadataCache, log: Log) {
+    this.#cache = cache;
+    this.#metadata = metadata;
+    this.#log = log;
+  }
+
+  /** Writes one object. Resolves when its origin has it whole, and the cache what there was room for. Releases the parts. */
+  async write(place: Place, size: number, parts: AsyncIterable<SavePart>, options: Watched): Promise<StoredObject> {
+    const { store, path, rules } = place;
+    const fill = this.#cache.fill(store, path, size, rules);
+    const out = new Map<Uint8Array, SavePart>();
+    const release = (bytes: Uint8Array) => {
+      out.get(bytes)?.release();
+      out.delete(bytes);
+    };
+    async function* bodies() {
+      for await (const part of parts) {
+        const bytes = part.joined();
+        out.set(bytes, part);
+        await part.hold(fill);
+        yield bytes;
+      }
+    }
+    try {
+      const stored = await store.write!(path, bodies(), { ...options, size, release });
+      this.bytes += size;
+      await fill.keep(objectVersion(store, stored, rules));
+      this.#metadata.learn(store, stored);
+      return stored;
+    } catch (error) {
+      // A write that failed may still have taken place: its answer may be what was lost.
+      this.#metadata.forget(store, path);
+      await fill.drop();
+      throw error;
+    } finally {
+      for (const part of out.values()) part.release();
+    }
+  }
+
+  /**
+   * Writes the objects of a checkpoint in order, from the one after those in `done`, to which each is added: with the last the checkpoint is whole.
+   * Then removes the shards of the one that it replaces, and with `keep` the older ones of its series; what of these fails is logged.
+   */
+  async all(files: readonly SaveTarget[], done: StoredObject[], save: SaveTerms): Promise<void> {
+    const { signal, keep, parts, onBytes } = save;
+    const { place } = files.at(-1)!;
+    const replaced = await this.shards(place, signal).catch(() => []);
+    for (let n = done.length; n < files.length; n++) {
+      let taken = 0;
+      const onProgress = (bytes: number) => {
+        onBytes?.(bytes - taken);
+        taken = bytes;
+      };
+      done.push(await this.write(files[n]!.place, files[n]!.size, parts(n), { signal, onProgress }));
+    }
+    const own = new Set(done.map(({ path }) => path));
+    await this.remove(
+      place,
+      replaced.filter((path) => !own.has(path)),
+      signal,
+    ).catch((error) => this.#left(place, error));
+    if (keep !== undefined) await this.#removeOlder(place, keep, signal).catch((error) => this.#left(place, error));
+  }
+
+  /** Shards of the checkpoint that an index there stands for now; none where there is none. Throws what the store throws. */
+  async shards({ store, path }: Place, signal: AbortSignal | undefined): Promise<string[]> {
+    if (!isIndex(path)) return [];
+    try {
+      const stored = await store.stat(path, { signal });
+      if (stored.size > MAX_INDEX_BYTES) return [];
+      const json = new Uint8Array(stored.size);
+      await store.readInto(stored, 0, [json], { signal });
+      return shardsOf(path, json);
+    } catch (error) {
+      if (isMillraceError(error, "MILLRACE_NOT_FOUND")) return [];
+      throw error;
+    }
+  }
+
+  /** Removes objects of the place's store, from the cache too. Throws what the store throws. */
+  async remove({ store, rules }: Place, paths: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    for (const path of paths) {
+      const stored = await this.#metadata.stat(store, path, { signal }).catch(() => undefined);
+      await store.remove?.(path, { signal });
+      this.#metadata.forget(store, path);
+      if (stored !== undefined) await this.#cache.evict([objectVersion(store, stored, rules).id]);
+    }
+  }
+
+  /** Removes the checkpoints of the series that are older than its `keep` newest. */
+  async #removeOlder(place: Place, keep: number, signal: AbortSignal): Promise<void> {
+    const series = seriesOf(place.path)!;
+    const paths: string[] = [];
+    for await (const { path } of place.store.list(series.prefix, { signal })) paths.push(path);
+    for (const path of olderThan(series, keep, paths)) {
+      const shards = await this.shards({ ...place, path }, signal);
+      // The index first: half a checkpoint is none.
+      await this.remove(place, [path, ...shards], signal);
+      this.removed++;
+    }
+  }
+
+  #left({ store, path }: Place, error: unknown): void {
+    this.#log("warn", { uri: `${store.uri}/${path}`, error: String(error) }, "Older checkpoints could not be removed");
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * Checkpoints that are saved. `through`: the bytes go from the caller's thread to the origin, and into the cache on the way. `back`: they go to a file
+ * in a cache directory, and from there the same way in the background; a journal beside it has the next mill of the directory go on where this one ends.
+ */
+import { MillraceError } from "../errors.js";
+import type { StoredObject } from "../storage/store.js";
+import { combinedSignal } from "../util/combined-signal.js";
+import { ProgressMeter } from "../util/progress-meter.js";
+import { unlessAborted } from "../util/unless-aborted.js";
+import { type Place, publicInfo } from "./mounts.js";
+import type { CallContext, Handlers } from "./rpc.js";
+import { Lending, partBytes } from "./save-parts.js";
+import type { SaveFile, SaveRequest, SaveRoom } from "./save-protocol.js";
+import { SaveQueue } from "./save-queue.js";
+import { Spool, type SpooledFile } from "./save-spool.js";
+import { type Turn, Turns } from "./save-turns.js";
+import { checkPlace, type SaveTarget, SaveUploads } from "./save-upload.js";
+import type { SavesContext } from "./saves-context.js";
+
+/** One save under way. */
+interface Save {
+  readonly files: readonly SaveTarget[];
+  readonly keep: number | undefined;
+  readonly turn: Turn;
+  readonly lending: Lending;
+  readonly signal: AbortSignal;
+  readonly meter: ProgressMeter;
+}
+
+export class Saves {
+  readonly #context: SavesContext;
+  readonly #uploads: SaveUploads;
+  readonly #queue: SaveQueue;
+  readonly #turns = new Turns();
+  readonly #lendings = new Map<number, Lending>();
+  readonly #running = new Set<Promise<unknown>>();
+  readonly #closing = new AbortController();
+  readonly #counts = { through: 0, back: 0, noSpace: 0 };
+  #spools = 0;
+
+  constructor(context: SavesContext) {
+    this.#context = context;
+    this.#uploads = new SaveUploads(context.cache, context.metadata, context.log);
+    this.#queue = new SaveQueue(context, this.#uploads);
+  }
+
+  /** Takes up what earlier processes have left to upload. Resolves when it can be read here; the uploads go on. */
+  async recover(): Promise<void> {
+    for (const { spool, journal } of await Spool.recover(this.#context.cache.disk?.directories ?? [])) {
+      try {
+        const files = await this.#places(journal.files, undefined);
+        const { place, path } = files.at(-1)!;
+        if (uriOf(place) !== journal.target) throw new Error(`${path} is not ${journal.target} any more`);
+        await this.#queue.add({ spool, journal, files, turn: this.#turns.take(journal.target), recovered: true });
+      } catch (error) {
+        const fields = { target: journal.target, error: String(error) };
+        this.#context.log(
+          "warn",
+          fields,
+          "A saved checkpoint cannot be uploaded by this mill: open one with the mount that it was saved to",
+        );
+        await spool.leave();
+      }
+    }
+  }
+
+  /** Saves what the caller writes into the memory that `room` lends. Throws MILLRACE_NO_SPACE where the disk cannot take a `back` save. */
+  async save(request: SaveRequest, context: CallContext): Promise<StoredObject> {
+    const lending = new Lending();
+    this.#lendings.set(request.id, lending);
+    const running = this.#save(request, lending, context);
+    this.#running.add(running);
+    try {
+      return await running;
+    } catch (error) {
+      throw this.#closing.signal.aborted ? this.#closing.signal.reason : error;
+    } finally {
+      this.#running.delete(running);
+      lending.end();
+    }
+  }
+
+  /** What was lent before is written. Resolves to memory for the next bytes, or undefined where no more are wanted. */
+  room(id: number): Promise<SaveRoom> | undefined {
+    return this.#lendings.get(id)?.next();
+  }
+
+  /** The caller writes no more. */
+  left(id: number): void {
+    this.#lendings.get(id)?.takeBack();
+    this.#lendings.delete(id);
+  }
+
+  /** Resolves when all that was saved is uploaded. Rejects with what keeps it from that. */
+  flush(): Promise<void> {
+    return this.#queue.flush();
+  }
+
+  /** Writes an object otherwise, in its turn among the saves of its name. */
+  async write<T>(place: Place, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.take(uriOf(place));
+    try {
+      await unlessAborted(turn.ready, signal, "The write");
+      const written = await work();
+      await this.#queue.supersede(turn);
+      return written;
+    } finally {
+      turn.end();
+    }
+  }
+
+  stats(): SaveStats {
+    const { bytes, removed } = this.#uploads;
+    return { ...this.#counts, uploaded: this.#queue.uploaded, bytes, removed, ...this.#queue.stats() };
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill was closed before the checkpoint was saved"));
+    await Promise.allSettled(this.#running);
+    await this.#queue.close();
+  }
+
+  async #save({ files: wanted, write, keep }: SaveRequest, lending: Lending, context: CallContext): Promise<StoredObject> {
+    const files = await this.#places(wanted, keep);
+    const { place } = files.at(-1)!;
+    const turn = this.#turns.take(uriOf(place));
+    const meter = new ProgressMeter((progress) => context.progress(progress));
+    for (const { size } of files) meter.expect(1, size);
+    const save = { files, keep, turn, lending, meter, signal: combinedSignal(context.signal, this.#closing.signal) };
+    try {
+      const stored = await (write === "back" ? this.#back(save) : this.#through(save));
+      meter.did(files.length, 0);
+      meter.report();
+      return publicInfo(place, stored);
+    } catch (error) {
+      turn.end();
+      throw error;
+    }
+  }
+
+  async #through({ files, keep, turn, lending, signal, meter }: Save): Promise<StoredObject> {
+    await unlessAborted(turn.ready, signal, "The save");
+    const stored: StoredObject[] = [];
+    const parts = (n: number) => lending.parts(this.#context.cache, files[n]!.size, signal);
+    try {
+      await this.#uploads.all(files, stored, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
+    } catch (error) {
+      // Shards without their index.
+      const left = stored.map(({ path }) => path);
+      await this.#uploads.remove(files.at(-1)!.place, left, undefined).catch(() => {});
+      throw error;
+    }
+    await this.#queue.supersede(turn);
+    turn.end();
+    this.#counts.through++;
+    return stored.at(-1)!;
+  }
+
+  async #back(save: Save): Promise<StoredObject> {
+    const { files, keep, turn } = save;
+    const { disk } = this.#context.cache;
+    if (disk === undefined)
+      throw new MillraceError("MILLRACE_CONFIG", 'write: "back" takes a cache directory: set cache.disk, or write "through"');
+    let spool: Spool | undefined;
+    try {
+      spool = await Spool.reserve(
+        disk.directories,
+        files.map(({ size }) => size),
+        this.#spools++,
+      );
+      const written = await this.#spool(save, spool);
+      const target = uriOf(files.at(-1)!.place);
+      const pieceBytes = partBytes(this.#context.cache);
+      const journal = { version: 1, savedMs: Date.now(), target, keep, pieceBytes, files: written } as const;
+      await spool.commit(journal);
+      const stored = await this.#queue.add({ spool, journal, files, turn, recovered: false });
+      this.#counts.back++;
+      return stored;
+    } catch (error) {
+      await spool?.remove().catch(() => {});
+      throw save.signal.aborted ? error : this.#noSpace(files.at(-1)!.path, error);
+    }
+  }
+
+  async #spool({ files, lending, signal, meter }: Save, spool: Spool): Promise<SpooledFile[]> {
+    const written: SpooledFile[] = [];
+    for (const { path, size } of files) {
+      const crcs = await spool.write(lending.parts(this.#context.cache, size, signal), signal, (bytes) => meter.did(0, bytes));
+      written.push({ path, size, crcs });
+    }
+    return written;
+  }
+
+  /** Whatever a disk does, the checkpoint can still be saved to its origin. */
+  #noSpace(path: string, cause: unknown): MillraceError {
+    this.#counts.noSpace++;
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    this.#context.log("warn", { path, reason }, "The disk cannot take a checkpoint: it is saved to its origin at once");
+    return new MillraceError("MILLRACE_NO_SPACE", `${path}: the disk cannot take the checkpoint: ${reason}`, { cause });
+  }
+
+  /** Throws MILLRACE_PERMISSION, _CONFIG where one of them cannot be written. */
+  async #places(files: readonly SaveFile[], keep: number | undefined): Promise<SaveTarget[]> {
+    const resolved = files.map(async ({ path, size }) => ({ path, size, place: await this.#context.mounts.resolve(path) }));
+    const targets = await Promise.all(resolved);
+    for (const { place, path } of targets) checkPlace(place, path, path === files.at(-1)!.path ? keep : undefined);
+    return targets;
+  }
+}
+
+/** What the caller's thread may ask of saves. */
+export function saveHandlers(saves: () => Saves): Handlers {
+  return {
+    save: (request: SaveRequest, context: CallContext) => saves().save(request, context),
+    saveRoom: (id: number) => saves().room(id),
+    saveLeft: (id: number) => saves().left(id),
+    flush: () => saves().flush(),
+  };
+}
+
+export interface SaveStats {
+  readonly through: number;
+  readonly back: number;
+  readonly noSpace: number;
+  readonly pending: number;
+  readonly pendingBytes: number;
+  readonly failed: number;
+  readonly uploaded: number;
+  readonly bytes: number;
+  readonly removed: number;
+}
+
+function uriOf({ store, path }: Place): string {
+  return `${store.uri}/${path}`;
+}

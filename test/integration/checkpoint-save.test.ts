@@ -1,0 +1,296 @@
+/** Checkpoints saved through to the origin: one file and sharded, whole or not there, in the cache afterwards, older ones removed. */
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
+import { drawnBytes } from "../../src/testing/contract-bench.js";
+import { type Origin, startOrigin } from "../support/origin/index.js";
+import { s3Options } from "../support/s3-options.js";
+
+const MIB = 2 ** 20;
+let origin: Origin;
+let folder: string;
+const mills: Millrace[] = [];
+const open = async (options: MillraceOptions = {}): Promise<Millrace> => {
+  const mounts = { "/ckpt": { uri: "s3://data/ckpt", admission: "lru" }, "/files": `file://${folder}/files`, ...options.mounts } as const;
+  mills.push(await openMillrace({ engine: "inline", cache: { memory: "64MiB" }, s3: s3Options(origin), ...options, mounts }));
+  return mills.at(-1)!;
+};
+const kinds = async () => (await origin.stats()).kinds;
+const paths = async (mill: Millrace, prefix: string) => {
+  const all: string[] = [];
+  for await (const { path } of mill.list(prefix)) all.push(path);
+  return all;
+};
+
+/** 21 MiB: three parts, the last one short, and tensors across their edges. */
+const tensors: NamedTensor[] = [
+  { name: "head", dtype: "BF16", shape: [3, MIB], data: drawnBytes(6 * MIB, 2) },
+  { name: "wte", dtype: "F32", shape: [3, MIB], data: new Float32Array(drawnBytes(12 * MIB, 1).buffer) },
+  { name: "blank", dtype: "F32", shape: [0, 4], data: new Float32Array(0) },
+  { name: "step", dtype: "I64", shape: [], data: BigInt64Array.of(12n) },
+  // A view in the middle of other memory.
+  { name: "mask", dtype: "BOOL", shape: [3 * MIB - 1], data: drawnBytes(4 * MIB, 3).subarray(7, 3 * MIB + 6) },
+];
+const bytesOf = ({ data }: NamedTensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+async function expectSaved(mill: Millrace, path: string, saved: readonly NamedTensor[] = tensors) {
+  const loaded = await (await mill.checkpoint(path)).load();
+  expect([...loaded.keys()].sort()).toEqual(saved.map(({ name }) => name).sort());
+  for (const tensor of saved) {
+    const { dtype, shape, bytes } = loaded.get(tensor.name)!;
+    expect({ dtype, shape }).toEqual({ dtype: tensor.dtype, shape: tensor.shape });
+    expect(Buffer.compare(bytes, bytesOf(tensor))).toBe(0);
+  }
+}
+const small = (value: number): NamedTensor[] => [{ name: "w", dtype: "F32", shape: [2], data: Float32Array.of(value, 1) }];
+
+beforeAll(async () => {
+  origin = await startOrigin({ buckets: ["data"] });
+  folder = await mkdtemp(join(tmpdir(), "millrace-test-"));
+});
+beforeEach(async () => {
+  await origin.clearFaults();
+  await origin.shape({});
+  await origin.reset();
+});
+afterEach(() => Promise.all(mills.splice(0).map((mill) => mill.close())));
+afterAll(async () => {
+  await origin.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe.each(["inline", "worker"] as const)("through, engine %s", (engine) => {
+  test("the origin has it, and so has the cache: a reload asks the origin nothing", async () => {
+    const mill = await open({ engine });
+    const seen: Progress[] = [];
+    const path = `/ckpt/${engine}/step-1.safetensors`;
+    const info = await mill.saveCheckpoint(path, tensors, { metadata: { run: "a" }, onProgress: (now) => seen.push(now) });
+    expect(seen.at(-1)).toMatchObject({ bytes: info.size, totalBytes: info.size, objects: 1, totalObjects: 1 });
+    await origin.reset();
+    expect(await mill.stat(path)).toMatchObject({ path, size: info.size, etag: info.etag });
+    await expectSaved(mill, path);
+    expect((await origin.stats()).requests).toBe(0);
+    expect((await mill.checkpoint(path)).metadata).toEqual({ run: "a" });
+    const other = await open();
+    expect(await other.stat(path)).toMatchObject({ size: info.size, etag: info.etag });
+    await expectSaved(other, path);
+    expect(mill.stats().saves).toMatchObject({ through: 1, back: 0, bytes: info.size, pending: 0, failed: 0 });
+  });
+});
+
+test("it is in the cache whatever its size, and of a mill that opens the cache directory later", async () => {
+  const cache = { memory: 0, disk: [{ path: join(folder, "cache"), capacity: "200MiB" }] };
+  const mill = await open({ cache });
+  // More than a write keeps in hand.
+  const large = Array.from({ length: 6 }, (_, i) => ({ name: `t${i}`, dtype: "U8", shape: [13 * MIB], data: drawnBytes(13 * MIB, i) }));
+  await mill.saveCheckpoint("/ckpt/large.safetensors", large);
+  await mill.close();
+  const again = await open({ cache });
+  await expectSaved(again, "/ckpt/large.safetensors", large);
+  expect(await kinds()).toMatchObject({ get: 0, head: 1 });
+  expect(again.stats().disk).toMatchObject({ checksumMisses: 0 });
+  // Longer than the memory of its parts in flight: eight that are sent, one that is filled.
+  expect(mill.stats().memory!.workingPeakBytes).toBeLessThanOrEqual(9 * 8 * MIB + 64 * MIB);
+});
+
+test("the bytes are canonical, and those of an async source the same", async () => {
+  const mill = await open();
+  const late = async function* () {
+    for (const tensor of tensors) {
+      await new Promise((resolve) => setImmediate(resolve));
+      yield tensor;
+    }
+  };
+  const [a, b] = [
+    await mill.saveCheckpoint("/ckpt/a.safetensors", [...tensors].reverse()),
+    await mill.saveCheckpoint("/ckpt/b.safetensors", late()),
+  ];
+  expect(Buffer.compare(await mill.readFile(a.path), await mill.readFile(b.path))).toBe(0);
+  const { tensors: order } = await mill.checkpoint(a.path);
+  expect(order.map(({ name }) => name)).toEqual(["step", "blank", "wte", "head", "mask"]);
+});
+
+test("no tensors at all, and a file store: one file or shards", async () => {
+  const mill = await open();
+  await mill.saveCheckpoint("/files/none.safetensors", []);
+  expect((await mill.checkpoint("/files/none.safetensors")).tensors).toEqual([]);
+  await mill.saveCheckpoint("/files/one.safetensors", tensors);
+  await expectSaved(await open(), "/files/one.safetensors");
+  const { path } = await mill.saveCheckpoint("/files/many.safetensors", tensors, { maxShardBytes: "8MiB" });
+  await expectSaved(await open(), path);
+  expect((await readdir(join(folder, "files"))).filter((name) => name.includes("tmp"))).toEqual([]);
+});
+
+describe("sharded", () => {
+  test("the index comes last, and the shards of the version that it replaces go", async () => {
+    const mill = await open();
+    const { path, size } = await mill.saveCheckpoint("/ckpt/many/m.safetensors", tensors, {
+      maxShardBytes: 10 * MIB,
+      metadata: { a: "b" },
+    });
+    expect(path).toBe("/ckpt/many/m.safetensors.index.json");
+    const first = await paths(mill, "/ckpt/many");
+    expect(first).toHaveLength(4);
+    const named = /^\/ckpt\/many\/m-([0-9a-f]{8})-0000(\d)-of-00003\.safetensors$/;
+    expect(first.slice(0, 3).map((name) => named.exec(name)?.[2])).toEqual(["1", "2", "3"]);
+    await origin.reset();
+    await expectSaved(mill, path);
+    expect((await origin.stats()).requests).toBe(0);
+    const index = JSON.parse(Buffer.from(await mill.readFile(path)).toString());
+    expect(index.metadata.total_size).toBe(tensors.reduce((sum, { data }) => sum + data.byteLength, 0));
+    expect(size).toBe((await mill.readFile(path)).length);
+    expect((await mill.checkpoint(path)).metadata).toEqual({ a: "b" });
+    // Of the same name anew: nothing of the first is overwritten before the second is whole.
+    await origin.put("data", "ckpt/many/m-00001-of-00001.safetensors", new Uint8Array(1));
+    await mill.saveCheckpoint(path, small(1));
+    const second = await paths(mill, "/ckpt/many");
+    expect(second.filter((name) => first.includes(name))).toEqual([path]);
+    expect(second).toHaveLength(3); // The object that the first index did not name stays.
+    await expectSaved(await open(), path, small(1));
+  });
+
+  test("a save that fails leaves the old checkpoint whole, and nothing of its own", async () => {
+    const mill = await open();
+    const { path } = await mill.saveCheckpoint("/ckpt/kept/m.safetensors", small(1), { maxShardBytes: 1 });
+    const before = await paths(mill, "/ckpt/kept");
+    const stop = new AbortController();
+    const stopping = tensors.map((tensor) => ({ ...tensor, name: `${tensor.name}2` }));
+    // The index is the only object put whole: its shard is more than a part.
+    await origin.failNext(100, "hang", { kind: "put" });
+    const saving = mill.saveCheckpoint(path, stopping, { maxShardBytes: "1GiB", signal: stop.signal });
+    await expect.poll(async () => (await kinds()).put).toBeGreaterThan(1);
+    stop.abort();
+    await expect(saving).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await origin.clearFaults();
+    await expect
+      .poll(() => paths(mills[0]!, "/ckpt/kept").then(async () => (await mill.invalidate("/ckpt/kept")) >= 0 && paths(mill, "/ckpt/kept")))
+      .toEqual(before);
+    await expectSaved(await open(), path, small(1));
+  });
+});
+
+describe("keep", () => {
+  test("removes the older ones of its series when the new one is whole, and nothing else", async () => {
+    const mill = await open();
+    const others = [
+      "step-x.safetensors",
+      "step-3.bin",
+      "other-1.safetensors",
+      "sub/step-1.safetensors",
+      "step-1-of-2.safetensors",
+      "step-",
+    ];
+    for (const name of others) await mill.writeFile(`/ckpt/keep/${name}`, "x");
+    for (const step of [1, 2, 10, 9]) await mill.saveCheckpoint(`/ckpt/keep/step-${step}.safetensors`, small(step));
+    await mill.saveCheckpoint("/ckpt/keep/step-11.safetensors", small(11), { keep: 2 });
+    const left = [...others, "step-10.safetensors", "step-11.safetensors"].map((name) => `/ckpt/keep/${name}`).sort();
+    expect((await paths(mill, "/ckpt/keep")).sort()).toEqual(left);
+    expect(mill.stats().saves).toMatchObject({ removed: 3 });
+    await expect(mill.checkpoint("/ckpt/keep/step-9.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+    // One that is older than others removes none of them.
+    await mill.saveCheckpoint("/ckpt/keep/step-4.safetensors", small(4), { keep: 1 });
+    expect(await paths(mill, "/ckpt/keep")).toHaveLength(left.length + 1);
+    await expectSaved(mill, "/ckpt/keep/step-10.safetensors", small(10));
+  });
+
+  test("shards go with their index", async () => {
+    const mill = await open();
+    const two = [...small(1), { ...small(2)[0]!, name: "v" }];
+    for (const step of [1, 2]) await mill.saveCheckpoint(`/ckpt/shards/s-${step}.safetensors`, two, { maxShardBytes: 8, keep: 1 });
+    const left = await paths(mill, "/ckpt/shards");
+    expect(left).toHaveLength(3);
+    expect(left.every((path) => path.startsWith("/ckpt/shards/s-2"))).toBe(true);
+    await expectSaved(mill, "/ckpt/shards/s-2.safetensors.index.json", two);
+  });
+
+  test("removes nothing where the save fails", async () => {
+    const mill = await open();
+    await mill.saveCheckpoint("/ckpt/failed/s-1.safetensors", small(1));
+    await origin.failNext(1, "AccessDenied", { kind: "put" });
+    await expect(mill.saveCheckpoint("/ckpt/failed/s-2.safetensors", small(2), { keep: 1 })).rejects.toMatchObject({
+      code: "MILLRACE_PERMISSION",
+    });
+    await expectSaved(mill, "/ckpt/failed/s-1.safetensors", small(1));
+  });
+});
+
+test("saves of one name come one after the other, a writeFile among them", async () => {
+  const mill = await open();
+  const path = "/ckpt/one.safetensors";
+  await origin.failNext(3, 503, { kind: "put" });
+  const all = [
+    mill.saveCheckpoint(path, small(1)),
+    mill.saveCheckpoint(path, small(2)),
+    mill.writeFile(path, "x"),
+    mill.saveCheckpoint(path, small(3)),
+  ];
+  await Promise.all(all);
+  await expectSaved(mill, path, small(3));
+  await expectSaved(await open(), path, small(3));
+});
+
+describe("failures", () => {
+  test.each([
+    ["a part's request", 500],
+    ["too many requests", 503],
+    ["a connection that breaks", "reset"],
+  ] as const)("%s is sent again", async (_, fault) => {
+    const mill = await open();
+    await origin.failNext(3, fault, { kind: "multipart" });
+    await mill.saveCheckpoint("/ckpt/retried.safetensors", tensors);
+    await expectSaved(await open(), "/ckpt/retried.safetensors");
+  });
+
+  test("an abort, and the mill's end: the parts are taken back, and nothing is there", async () => {
+    for (const end of ["abort", "close"]) {
+      const mill = await open();
+      const stop = new AbortController();
+      await origin.reset();
+      await origin.shape({ firstByteMs: 300 });
+      const saving = mill.saveCheckpoint(`/ckpt/${end}.safetensors`, tensors, { signal: stop.signal });
+      saving.catch(() => {});
+      await expect.poll(async () => (await kinds()).multipart).toBeGreaterThan(1);
+      if (end === "abort") stop.abort();
+      else await mill.close();
+      await expect(saving).rejects.toMatchObject({ code: end === "abort" ? "MILLRACE_ABORTED" : "MILLRACE_CLOSED" });
+      // The answer to AbortMultipartUpload, and to nothing else here.
+      await expect.poll(async () => (await origin.stats()).statuses["204"]).toBe(1);
+      const other = await open();
+      await expect(other.stat(`/ckpt/${end}.safetensors`)).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+      if (end === "abort") await expect.poll(() => mill.stats().memory!.workingBytes).toBe(0);
+    }
+  });
+
+  test.each([
+    ["read-only mount", "/fixed/x.safetensors", small(1), {}, "MILLRACE_PERMISSION", "read-only"],
+    ["no object", "s3://data", small(1), {}, "MILLRACE_CONFIG", "names no object"],
+    ["a folder", "/ckpt/a/", small(1), {}, "MILLRACE_CONFIG", "names no object"],
+    ["no series", "/ckpt/last.safetensors", small(1), { keep: 2 }, "MILLRACE_CONFIG", "keep"],
+    ["keep nothing", "/ckpt/s-1.safetensors", small(1), { keep: 0 }, "MILLRACE_CONFIG", "keep"],
+    ["back without a disk", "/ckpt/s-1.safetensors", small(1), { write: "back" }, "MILLRACE_CONFIG", "cache.disk"],
+    ["an unknown option", "/ckpt/s-1.safetensors", small(1), { wirte: "back" }, "MILLRACE_CONFIG", "wirte"],
+    ["no tensors", "/ckpt/s-1.safetensors", 5, {}, "MILLRACE_CONFIG", "iterable"],
+    ["no data", "/ckpt/s-1.safetensors", [{ ...small(1)[0], data: [1, 2] }], {}, "MILLRACE_CONFIG", '"w"'],
+    ["data of another length", "/ckpt/s-1.safetensors", [{ ...small(1)[0], shape: [3] }], {}, "MILLRACE_CONFIG", "takes 12 bytes"],
+    ["one name twice", "/ckpt/s-1.safetensors", [...small(1), ...small(2)], {}, "MILLRACE_CONFIG", "twice"],
+  ])("%s", async (_, path, given, options, code, message) => {
+    const mill = await open({ mounts: { "/fixed": { uri: "s3://data/root", readOnly: true } } });
+    const saving = mill.saveCheckpoint(path, given as NamedTensor[], options as object);
+    await expect(saving).rejects.toMatchObject({ code, message: expect.stringContaining(message) });
+    expect((await origin.stats()).requests).toBe(0);
+  });
+
+  test.each(["before", "meanwhile"])("memory that is transferred %s", async (when) => {
+    const mill = await open({ engine: "worker" });
+    await origin.shape({ firstByteMs: 300 });
+    // Longer than the parts that are in flight at once.
+    const data = new Uint8Array(88 * MIB);
+    const saving = mill.saveCheckpoint("/ckpt/gone.safetensors", [{ name: "t", dtype: "U8", shape: [data.length], data }]);
+    saving.catch(() => {});
+    if (when === "meanwhile") await expect.poll(async () => (await kinds()).multipart).toBeGreaterThan(2);
+    structuredClone(data.buffer, { transfer: [data.buffer] });
+    await expect(saving).rejects.toMatchObject({ code: "MILLRACE_CONFIG", message: expect.stringContaining("transferred") });
+    await expect(mill.stat("/ckpt/gone.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  });
+});
