@@ -166,6 +166,8 @@ export class Membership {
 
   async #identify(contact: Contact): Promise<void> {
     const { signal } = this.#closing;
+    // It has waited for its turn.
+    if (signal.aborted) return;
     const before = contact.member;
     try {
       const identity = await this.#parts.identify(contact.url, signal);

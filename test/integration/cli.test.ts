@@ -1,11 +1,9 @@
 /** `millrace` as its users run it: nodes that serve in processes of their own, asked from the command line. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { run } from "../../src/cli/run.js";
@@ -13,9 +11,9 @@ import { KeptConsole } from "../support/cli/console.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { addresses } from "../support/peers/cluster.js";
 import { s3Options } from "../support/s3-options.js";
+import { startScript } from "../support/script-process.js";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+const MAIN = new URL("../../src/cli/main.ts", import.meta.url);
 const SECRET = "of the nodes";
 const SIZES = [20_000_000, ...Array.from({ length: 15 }, (_, i) => 70_000 + i)];
 const TOTAL = SIZES.reduce((sum, size) => sum + size, 0);
@@ -70,8 +68,8 @@ async function configOf(i: number, more: object = {}): Promise<string> {
 }
 
 function start(i: number, words: readonly string[]): Served {
-  const child = spawn(process.execPath, ["--import", TSX, MAIN, ...words], {
-    env: { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "", PEERS_SECRET: SECRET, NODE_NAME: `node-${i}` },
+  const child = startScript(MAIN, words, {
+    env: { PEERS_SECRET: SECRET, NODE_NAME: `node-${i}` },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const lines: string[] = [];
