@@ -524,6 +524,25 @@ export interface SaveOptions extends Watch {
   /** Tensors of at most so many bytes go into one file, of several with an index; bytes or `"5GB"`. Default: one file. */
   maxShardBytes?: string | number | undefined;
 }
+/** What a run needs to go on. */
+export interface TrainingRun {
+  /** Weights, and what the optimizer keeps. */
+  tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>;
+  /** `batch.state` of the last batch that was trained on. */
+  loader?: LoaderState | undefined;
+  /** Anything that JSON can say. */
+  extra?: unknown;
+}
+export type TrainingStateOptions = Omit<SaveOptions, "metadata" | "maxShardBytes">;
+export interface TrainingState {
+  readonly checkpoint: Checkpoint;
+  /** For the loader's `resume`; undefined where none was saved. */
+  readonly loader: LoaderState | undefined;
+  /** Undefined where none was saved. */
+  readonly extra: unknown;
+  /** Newer states that are damaged, the newest first. */
+  readonly skipped: readonly { readonly path: string; readonly reason: string }[];
+}
 /** What a checkpoint's header says of a tensor. */
 export interface TensorInfo {
   readonly name: string;
@@ -605,6 +624,16 @@ export interface Millrace extends AsyncDisposable {
   saveCheckpoint(target: string, tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>, options?: SaveOptions): Promise<ObjectInfo>;
   /** Resolves when every checkpoint that was saved with `write: "back"` is uploaded. Rejects with what keeps one from that; its copy stays on the disk. */
   flush(): Promise<void>;
+  /**
+   * Saves all that a run needs to go on as one checkpoint below the prefix, `state-000000000042.safetensors`, numbered one higher than any that was
+   * there. Of several processes one saves (docs/checkpoints.md). Throws what `saveCheckpoint` throws, and `MILLRACE_CONFIG` for an `extra` that is no JSON.
+   */
+  saveTrainingState(prefix: string, run: TrainingRun, options?: TrainingStateOptions): Promise<ObjectInfo>;
+  /**
+   * The newest whole training state below the prefix, its header read; undefined where there are none. Throws `MILLRACE_CORRUPT` where none of those
+   * that are there is whole.
+   */
+  loadLatest(prefix: string, options?: Watch): Promise<TrainingState | undefined>;
   /** Drops cached blocks below the prefix; resolves to the bytes freed. */
   evict(prefix: string): Promise<number>;
   /** Forgets what is known of the objects below the prefix, so that the next use asks the origin; resolves to the entries dropped. */

@@ -18,10 +18,14 @@ import type {
   PrefetchOptions,
   S3Credentials,
   SaveOptions,
+  TrainingRun,
+  TrainingState,
+  TrainingStateOptions,
   Watch,
 } from "./api.js";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.js";
 import { saveCheckpoint } from "./checkpoint/save.js";
+import { TrainingStates } from "./checkpoint/training-state.js";
 import { type Connection, connect } from "./engine/connect.js";
 import { startPrefetch } from "./engine/prefetch-job.js";
 import type { CallOptions } from "./engine/rpc.js";
@@ -36,6 +40,7 @@ import { millConfig } from "./options.js";
 class Mill implements Millrace {
   readonly #connection: Connection;
   readonly #logger: Logger | undefined;
+  readonly #states = new TrainingStates(this);
   #nextId = 1;
   #closed = false;
 
@@ -163,6 +168,14 @@ class Mill implements Millrace {
 
   async flush(): Promise<void> {
     await this.#call("flush", undefined);
+  }
+
+  saveTrainingState(prefix: string, run: TrainingRun, options: TrainingStateOptions = {}): Promise<ObjectInfo> {
+    return this.#states.save(prefix, run, options);
+  }
+
+  loadLatest(prefix: string, options: Watch = {}): Promise<TrainingState | undefined> {
+    return this.#states.loadLatest(prefix, options);
   }
 
   async evict(prefix: string): Promise<number> {

@@ -55,7 +55,13 @@ function slope(points: readonly (readonly [x: number, y: number])[]): number {
 
 async function prepare({ smoke }: PrepareOptions): Promise<PreparedScenario> {
   const origin = await startOrigin({ buckets: [BUCKET] });
-  const js = await plainJs(["src", "bench/lib/subject.ts", "bench/subject/slow-loop.ts", "bench/subject/slow-loop-decoder.ts"]);
+  const js = await plainJs([
+    "src",
+    "bench/lib/process-memory.ts",
+    "bench/lib/subject.ts",
+    "bench/subject/slow-loop.ts",
+    "bench/subject/slow-loop-decoder.ts",
+  ]);
   const close = async () => {
     await Promise.all([origin.close(), js.close()]);
   };

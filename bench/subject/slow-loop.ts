@@ -1,7 +1,7 @@
 /** A loop that is much slower than the origin, over one epoch, and the most memory that its process ever had. */
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openMillrace, type S3Options } from "../../src/index.js";
+import { processMemory } from "../lib/process-memory.js";
 import { parameters, report, Tally } from "../lib/subject.js";
 import decode, { IMAGE_BYTES } from "./slow-loop-decoder.js";
 
@@ -23,20 +23,11 @@ export interface SlowLoopParameters {
 const QUEUE_BYTES = 64 * 2 ** 20;
 const queueBatches = (batchBytes: number): number => Math.max(2, Math.min(8, Math.floor(QUEUE_BYTES / batchBytes)));
 
-/**
- * A figure of this process's memory, bytes. `process.resourceUsage().maxRSS` begins with the size of the process that started this one, and
- * would show the bench's own data.
- */
-function memoryOf(figure: "VmHWM" | "VmRSS"): number {
-  const [, kibibytes] = new RegExp(`^${figure}:\\s+(\\d+) kB$`, "m").exec(readFileSync("/proc/self/status", "utf8"))!;
-  return Number(kibibytes) * 1024;
-}
-
 const given = parameters<SlowLoopParameters>();
-const imported = memoryOf("VmRSS");
+const imported = processMemory("VmRSS");
 const { memory, metadata, window, readAhead } = given;
 const mill = await openMillrace({ s3: given.s3, cache: { memory, metadata: { memory: metadata } } });
-const opened = memoryOf("VmRSS");
+const opened = processMemory("VmRSS");
 const dataset = await mill.dataset(given.source, { fields: { record: "bytes" } });
 const { batchSize, workers } = given;
 const loader = dataset.loader({ batchSize, shuffle: { seed: 1, window }, readAhead, decode, workers });
@@ -50,7 +41,7 @@ const batchBytes = batchSize * IMAGE_BYTES;
 // In the queue; one in each worker; and one that the loop has.
 const batches = (queueBatches(batchBytes) + workers + 1) * batchBytes;
 const budget = memory + metadata + window + readAhead + batches;
-const peak = memoryOf("VmHWM");
+const peak = processMemory("VmHWM");
 const { segmentBytes, workingPeakBytes, heldBytes } = mill.stats().memory as Record<string, number>;
 await mill.close();
 // Less memory in use, where `overhead` is less what may be used.

@@ -4,6 +4,7 @@
  */
 import type { Batch, Column, Millrace, TensorColumn } from "../api.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
+import { beside } from "./beside.js";
 import { externalDataNames } from "./onnx-external-data.js";
 
 /** The part of ONNX Runtime that `feeds` uses. */
@@ -119,11 +120,4 @@ function readExternalData(
   for (const { path } of given) wanted.delete(path);
   const reads = [...wanted].map(async (path) => ({ path, data: await mill.readFile(beside(modelPath, path), { signal }) }));
   return Promise.all([...given, ...reads]);
-}
-
-/** The path of a file in the model's folder or below. A model must not make us read anything else. */
-function beside(modelPath: string, name: string): string {
-  if (name === "" || /^\/|\\|^[a-z][a-z0-9+.-]*:/i.test(name) || name.split("/").includes(".."))
-    throw new MillraceError("MILLRACE_FORMAT", `${modelPath}: external data "${name}" is not in the model's folder; refused`);
-  return modelPath.slice(0, modelPath.lastIndexOf("/") + 1) + name.replace(/^(\.\/)+/, "");
 }

@@ -1,9 +1,11 @@
 /**
- * `millrace/tfjs`: a loader as a dataset for `model.fitDataset` and `model.evaluateDataset`.
+ * `millrace/tfjs`: a loader as a dataset for `model.fitDataset` and `model.evaluateDataset`, and models loaded and saved through the mill.
  * TensorFlow.js is no dependency: whatever build of it the caller has is handed in as `tf`.
  */
 import type { Batch, Column, DType, Epoch, Loader, TensorColumn } from "../api.js";
 import { MillraceError } from "../errors.js";
+
+export * from "./tfjs-io.js";
 
 /** The parts of TensorFlow.js that are used; `import * as tf from "@tensorflow/tfjs"` (or `-node`, `-core`) fits. */
 export interface TensorFlow {

@@ -19,8 +19,12 @@ export async function saveCheckpoint(
 ): Promise<ObjectInfo> {
   if (typeof target !== "string") throw new MillraceError("MILLRACE_CONFIG", "target: expected the path of the checkpoint");
   const { write, keep, metadata, maxShardBytes } = checkSaveOptions(options);
-  const listed = await listTensors(tensors, options.signal);
-  const files = planSave(target, listed, { metadata, maxShardBytes, tag: randomBytes(4).toString("hex") });
+  const listed = listTensors(tensors, options.signal);
+  const files = planSave(target, listed instanceof Promise ? await listed : listed, {
+    metadata,
+    maxShardBytes,
+    tag: randomBytes(4).toString("hex"),
+  });
   const request = { files: files.map(({ path, size }) => ({ path, size })), keep };
   const save = (how: "through" | "back") => sendFiles(call, { id: nextId(), write: how, ...request }, files, options);
   if (write === "through") return save("through");
@@ -33,11 +37,20 @@ export async function saveCheckpoint(
   }
 }
 
-/** All of them at once, since the header, which comes first, has all of their names and shapes. */
-async function listTensors(tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>, signal: AbortSignal | undefined) {
-  const iterable = tensors as Partial<Iterable<unknown> & AsyncIterable<unknown>> | null | undefined;
-  if (typeof (iterable?.[Symbol.asyncIterator] ?? iterable?.[Symbol.iterator]) !== "function")
-    throw new MillraceError("MILLRACE_CONFIG", "tensors: expected an iterable of { name, dtype, shape, data }");
+/**
+ * All of them, since the header, which comes first, has all of their names and shapes. Those of an array are there at once, so that two saves of
+ * one name reach the engine in the order in which they were asked for.
+ */
+function listTensors(
+  tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>,
+  signal: AbortSignal | undefined,
+): readonly NamedTensor[] | Promise<NamedTensor[]> {
+  if (Symbol.iterator in Object(tensors)) return [...(tensors as Iterable<NamedTensor>)];
+  if (Symbol.asyncIterator in Object(tensors)) return collect(tensors as AsyncIterable<NamedTensor>, signal);
+  throw new MillraceError("MILLRACE_CONFIG", "tensors: expected an iterable of { name, dtype, shape, data }");
+}
+
+async function collect(tensors: AsyncIterable<NamedTensor>, signal: AbortSignal | undefined): Promise<NamedTensor[]> {
   const listed: NamedTensor[] = [];
   for await (const tensor of tensors) {
     throwIfAborted(signal, "The save");

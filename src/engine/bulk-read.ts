@@ -7,6 +7,7 @@ import { throwIfAborted } from "../errors.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { uninitializedBuffer } from "../util/copy-bytes.js";
 import { ProgressMeter } from "../util/progress-meter.js";
+import { TouchedAhead } from "../util/touch-memory.js";
 import type { CallContext } from "./rpc.js";
 
 /** Bytes [begin, end) of an object, and where in the destination they go. */
@@ -26,6 +27,8 @@ export interface Part {
 const PART_BYTES = 8 * 2 ** 20;
 /** Of one read in flight: 16 connections of 60 MB/s, less the 30 ms that each takes to its first byte, are 800 MB/s. */
 const PARTS_AT_ONCE = 16;
+/** The same where they lie in the slab meanwhile: 64 MiB. */
+const HELD_AT_ONCE = 8;
 /** Between two pieces, bytes that are cheaper to read than to ask around: a block, which a cache would read whole anyway. */
 const MAX_GAP = 2 ** 20;
 
@@ -61,9 +64,19 @@ export async function readPieces(
   const copy = async ({ pieces: of }: Part, lease: SpanLease): Promise<void> => {
     for (const piece of of) lease.copyTo(piece.begin, place(piece));
   };
-  const into = ({ begin, pieces: [only, ...more] }: Part): Destination | undefined =>
-    more.length === 0 ? { begin, bytes: place(only!) } : undefined;
-  await eachPart(cache, object, planParts(pieces), context, copy, into);
+  const parts = planParts(pieces);
+  // What comes from a disk gets its pages from the pool's thread that reads it.
+  const stretches = (cache.disk?.heldBytes(object.id) ?? 0) > 0 ? [] : parts.map((part) => stretchOf(target, part));
+  const touched = new TouchedAhead(stretches, PARTS_AT_ONCE);
+  const into = async ({ begin, pieces: [only, ...more] }: Part, i: number): Promise<Destination | undefined> => {
+    await touched.ready(i);
+    return more.length === 0 ? { begin, bytes: place(only!) } : undefined;
+  };
+  try {
+    await eachPart(cache, object, parts, context, copy, into);
+  } finally {
+    await touched.close();
+  }
   return target;
 }
 
@@ -74,13 +87,14 @@ export async function eachPart(
   parts: readonly Part[],
   context: CallContext,
   use: (part: Part, lease: SpanLease) => Promise<void>,
-  into?: (part: Part) => Destination | undefined,
+  into?: (part: Part, i: number) => Promise<Destination | undefined>,
 ): Promise<void> {
   const meter = new ProgressMeter((progress) => context.progress(progress));
   const abort = new AbortController();
   const signal = combinedSignal(context.signal, abort.signal);
-  const read = async (part: Part): Promise<void> => {
-    const lease = await cache.acquire(object, part.begin, part.end, { priority: 0, signal, into: into?.(part) });
+  const read = async (part: Part, i: number): Promise<void> => {
+    const destination = await into?.(part, i);
+    const lease = await cache.acquire(object, part.begin, part.end, { priority: 0, signal, into: destination });
     try {
       await use(part, lease);
     } finally {
@@ -92,12 +106,18 @@ export async function eachPart(
     1,
     parts.reduce((sum, part) => sum + bytesOf(part), 0),
   );
-  const limit = pLimit(PARTS_AT_ONCE);
-  await Promise.all(parts.map((part) => limit(() => (signal.aborted ? undefined : read(part))).catch((error) => abort.abort(error))));
+  const limit = pLimit(into === undefined ? HELD_AT_ONCE : PARTS_AT_ONCE);
+  await Promise.all(parts.map((part, i) => limit(() => (signal.aborted ? undefined : read(part, i))).catch((error) => abort.abort(error))));
   throwIfAborted(context.signal, "Reading");
   if (abort.signal.aborted) throw abort.signal.reason;
   meter.did(1, 0);
   meter.report();
+}
+
+/** All memory that a part is read to. */
+function stretchOf(target: Uint8Array, { pieces }: Part): Uint8Array {
+  const last = pieces.at(-1)!;
+  return target.subarray(pieces[0]!.at, last.at + last.end - last.begin);
 }
 
 function bytesOf({ pieces }: Part): number {

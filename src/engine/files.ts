@@ -7,7 +7,7 @@ import type { StoredObject } from "../storage/store.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { eachPart, type Piece, planParts, readPieces } from "./bulk-read.js";
 import { Copies, type LocalPath } from "./copies.js";
-import { type Mounts, publicInfo } from "./mounts.js";
+import { type Mounts, type Place, publicInfo } from "./mounts.js";
 import type { PendingVersions } from "./pending-versions.js";
 import type { CallContext } from "./rpc.js";
 import type { Saves } from "./saves.js";
@@ -32,6 +32,12 @@ export interface PiecesRequest {
   readonly byteLength: number;
 }
 
+export interface FileStats {
+  readonly reads: number;
+  readonly bytes: number;
+  readonly reading: number;
+}
+
 export class Files {
   readonly #mounts: Mounts;
   readonly #metadata: MetadataCache;
@@ -39,6 +45,7 @@ export class Files {
   readonly #pending: PendingVersions;
   readonly #saves: Saves;
   readonly #copies: Copies;
+  readonly #stats = { reads: 0, bytes: 0, reading: 0 };
 
   /** `copyRoot`: where copies go; the first cache directory, which is chosen for its speed and space. Default: the system's. */
   constructor({ mounts, metadata, cache, pending }: SavesContext, saves: Saves, copyRoot: string | undefined) {
@@ -58,6 +65,10 @@ export class Files {
     );
   }
 
+  stats(): FileStats {
+    return this.#stats;
+  }
+
   async stat(path: string, signal: AbortSignal): Promise<StoredObject> {
     const place = await this.#mounts.resolve(path);
     const pending = this.#pending.find(place)?.stored;
@@ -72,16 +83,40 @@ export class Files {
         throw new MillraceError("MILLRACE_CONFIG", `begin, end: ${begin} to ${end} is no range of the ${object.size} bytes of ${path}`, {
           uri: object.uri,
         });
-      return readPieces(this.#cache, object, [{ begin, end, at: 0 }], end - begin, context);
+      return this.#read(object, [{ begin, end, at: 0 }], end - begin, context);
     });
   }
 
   readPieces({ path, version, pieces, byteLength }: PiecesRequest, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#current(path, version, context.signal, (object) => readPieces(this.#cache, object, pieces, byteLength, context));
+    return this.#current(path, version, context.signal, (object) => this.#read(object, pieces, byteLength, context));
   }
 
-  async write(path: string, parts: AsyncIterable<Uint8Array>, size: number | undefined, context: CallContext): Promise<StoredObject> {
-    const place = await this.#mounts.resolve(path);
+  write(path: string, parts: AsyncIterable<Uint8Array>, size: number | undefined, context: CallContext): Promise<StoredObject> {
+    return this.#saves.write(path, context.signal, (place) => this.#write(path, place, parts, size, context));
+  }
+
+  /** A local path with the object's bytes; every call needs a `dropCopy` of its own. */
+  materialize(path: string, context: CallContext): Promise<LocalPath> {
+    return this.#current(path, undefined, context.signal, async (object) =>
+      object.store.uri === "file://" ? { path: `/${object.stored.path}`, id: "" } : this.#copies.take(object, context),
+    );
+  }
+
+  dropCopy(id: string): Promise<void> {
+    return this.#copies.drop(id);
+  }
+
+  close(): Promise<void> {
+    return this.#copies.close();
+  }
+
+  async #write(
+    path: string,
+    place: Place,
+    parts: AsyncIterable<Uint8Array>,
+    size: number | undefined,
+    context: CallContext,
+  ): Promise<StoredObject> {
     if (place.readOnly || place.store.write === undefined)
       throw new MillraceError("MILLRACE_PERMISSION", `${path}: ${place.readOnly ? "the mount is read-only" : "this store cannot write"}`, {
         uri: place.store.uri,
@@ -101,34 +136,29 @@ export class Files {
         meter.did(0, part.byteLength);
       }
     };
-    const write = async () => {
-      try {
-        return await place.store.write!(place.path, teed(), { signal: context.signal, size });
-      } finally {
-        // A write that failed may still have taken place: its answer may be what was lost.
-        this.#metadata.forget(place.store, place.path);
-      }
-    };
-    const stored = await this.#saves.write(place, context.signal, write);
+    let stored: StoredObject;
+    try {
+      stored = await place.store.write(place.path, teed(), { signal: context.signal, size });
+    } finally {
+      // A write that failed may still have taken place: its answer may be what was lost.
+      this.#metadata.forget(place.store, place.path);
+    }
     if (kept !== undefined) await this.#cache.put(objectVersion(place.store, stored, place.rules), 0, Buffer.concat(kept));
     meter.did(1, 0);
     meter.report();
     return publicInfo(place, stored);
   }
 
-  /** A local path with the object's bytes; every call needs a `dropCopy` of its own. */
-  materialize(path: string, context: CallContext): Promise<LocalPath> {
-    return this.#current(path, undefined, context.signal, async (object) =>
-      object.store.uri === "file://" ? { path: `/${object.stored.path}`, id: "" } : this.#copies.take(object, context),
-    );
-  }
-
-  dropCopy(id: string): Promise<void> {
-    return this.#copies.drop(id);
-  }
-
-  close(): Promise<void> {
-    return this.#copies.close();
+  async #read(object: ObjectVersion, pieces: readonly Piece[], byteLength: number, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {
+    this.#stats.reading++;
+    try {
+      const bytes = await readPieces(this.#cache, object, pieces, byteLength, context);
+      this.#stats.reads++;
+      for (const { begin, end } of pieces) this.#stats.bytes += end - begin;
+      return bytes;
+    } finally {
+      this.#stats.reading--;
+    }
   }
 
   /** What is known of an object may be old: where the origin has another version by now, that one is used, unless `version` was asked for. */

@@ -292,7 +292,8 @@ export class EngineHost {
     this.#origins.divide(processes);
     this.#peers?.divide(processes);
     const { counters, limits } = this.#origins;
-    this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#saves.stats(), this.#peers?.stats()));
+    const [cache, metadata] = [this.#cache.stats(), this.#metadata.stats()];
+    this.#board.write(figures(counters, limits, cache, metadata, this.#files.stats(), this.#saves.stats(), this.#peers?.stats()));
   }
 
   /** Leaves the peers, ends runs and workers, then I/O, then the caches, and at last the connection: each also where one before it fails. */

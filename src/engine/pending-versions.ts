@@ -15,11 +15,11 @@ const REMEMBERED = 1_000;
 
 /** A version that is in a local file, and at its origin later. */
 export class PendingFile {
-  readonly object: ObjectVersion;
   readonly place: Place;
+  readonly #pending: ObjectVersion;
   readonly #files: FileStore;
   readonly #local: StoredObject;
-  #stored: StoredObject | undefined;
+  #uploaded: ObjectVersion | undefined;
 
   private constructor(place: Place, stored: StoredObject, files: FileStore, local: StoredObject) {
     this.place = place;
@@ -27,7 +27,7 @@ export class PendingFile {
     this.#local = local;
     const { store } = place;
     const readInto: OriginStore["readInto"] = (_object, ...read) => this.#read(...read);
-    this.object = objectVersion({ uri: store.uri, list: store.list, stat: store.stat, readInto }, stored, RULES);
+    this.#pending = objectVersion({ uri: store.uri, list: store.list, stat: store.stat, readInto }, stored, RULES);
   }
 
   /** `etag` is unlike any of an origin's. Throws what reading the file's facts throws. */
@@ -37,30 +37,37 @@ export class PendingFile {
     return new PendingFile(place, { path: place.path, size: local.size, etag, lastModified: new Date(savedMs) }, files, local);
   }
 
-  /** It is uploaded: whoever reads it yet, reads there. */
+  /** The version to read now. */
+  get object(): ObjectVersion {
+    return this.#uploaded ?? this.#pending;
+  }
+
+  /** It is uploaded: whoever reads it yet, reads this. */
   becomes(stored: StoredObject): void {
-    this.#stored = stored;
+    this.#uploaded = objectVersion(this.place.store, stored, this.place.rules);
   }
 
   async #read(begin: number, targets: readonly Uint8Array[], { priority, ...options }: OriginReadOptions = {}): Promise<void> {
-    if (this.#stored === undefined)
+    if (this.#uploaded === undefined)
       try {
         return await this.#files.readInto(this.#local, begin, targets, options);
       } catch (error) {
-        if (this.#stored === undefined || !isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+        if (this.#uploaded === undefined || !isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
       }
     const urgency = priority === undefined ? {} : { priority };
-    await this.place.store.readInto(this.#stored, begin, targets, { ...options, ...urgency });
+    await this.place.store.readInto(this.#uploaded!.stored, begin, targets, { ...options, ...urgency });
   }
 }
 
 export class PendingVersions {
-  /** The newest of each name. */
-  readonly #current = new Map<string, PendingFile>();
+  /** The newest of each name, with the number of its save. */
+  readonly #current = new Map<string, { readonly file: PendingFile; readonly number: number }>();
   readonly #byEtag = new Map<string, PendingFile>();
 
-  add(file: PendingFile): void {
-    this.#current.set(file.object.uri, file);
+  /** `number`: grows with the saves of a name. */
+  add(file: PendingFile, number: number): void {
+    const { uri } = file.object;
+    if (number >= (this.#current.get(uri)?.number ?? 0)) this.#current.set(uri, { file, number });
     this.#byEtag.set(file.object.stored.etag, file);
     for (const etag of this.#byEtag.keys()) {
       if (this.#byEtag.size <= REMEMBERED + this.#current.size) break;
@@ -70,12 +77,12 @@ export class PendingVersions {
 
   /** It is not to be uploaded any more: the name is its origin's. */
   remove(file: PendingFile): void {
-    if (this.#current.get(file.object.uri) === file) this.#current.delete(file.object.uri);
+    if (this.#current.get(file.object.uri)?.file === file) this.#current.delete(file.object.uri);
   }
 
   /** The version that a place has here before its origin has it, or the one that had this etag. */
   find({ store, path }: Place, etag?: string): ObjectVersion | undefined {
-    const file = etag === undefined ? this.#current.get(`${store.uri}/${path}`) : this.#byEtag.get(etag);
+    const file = etag === undefined ? this.#current.get(`${store.uri}/${path}`)?.file : this.#byEtag.get(etag);
     return file?.object;
   }
 
@@ -91,9 +98,8 @@ export class PendingVersions {
 
   #below({ store, path }: Place): StoredObject[] {
     const folder = path === "" || path.endsWith("/") ? path : `${path}/`;
-    const below = [...this.#current.values()].filter(
-      ({ place }) => place.store.uri === store.uri && (place.path === path || place.path.startsWith(folder)),
-    );
+    const files = Array.from(this.#current.values(), ({ file }) => file);
+    const below = files.filter(({ place }) => place.store.uri === store.uri && (place.path === path || place.path.startsWith(folder)));
     return below.map(({ object }) => object.stored).sort((a, b) => compareUtf8(a.path, b.path));
   }
 }

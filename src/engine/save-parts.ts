@@ -56,14 +56,26 @@ export class SavePart {
   }
 }
 
+interface Loan {
+  readonly part: SavePart;
+  /** Resolves when the caller has filled it, or writes no more. */
+  readonly over: Deferred<void>;
+}
+
 /** Lends parts to the caller's thread, one at a time, to be filled. */
 export class Lending {
-  #offer: Deferred<SavePart | undefined> = deferred();
-  #lent: { readonly part: SavePart; readonly full: Deferred<void> } | undefined;
+  #offer: Deferred<void> = deferred();
+  /** Waits for the caller to ask, which it may do after the engine has come this far or before. */
+  #offered: Loan | undefined;
+  #lent: Loan | undefined;
   #ended = false;
 
   /** The file's parts, as the caller fills them: each is its reader's to release. */
-  async *parts(cache: BlockCache, size: number, signal: AbortSignal): AsyncGenerator<SavePart, void, undefined> {
+  async *parts(
+    cache: Pick<BlockCache, "slab" | "blockSize">,
+    size: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<SavePart, void, undefined> {
     const length = partBytes(cache);
     for (let begin = 0; begin < size; begin += length) {
       const part = new SavePart(cache, begin, Math.min(size, begin + length));
@@ -80,31 +92,34 @@ export class Lending {
   /** The caller has written what was lent, and wants more. */
   async next(): Promise<SaveRoom> {
     this.takeBack();
-    const part = this.#ended ? undefined : await this.#offer.promise;
-    if (part === undefined) return undefined;
+    if (!this.#ended) await this.#offer.promise;
     this.#offer = deferred();
-    return part.views;
+    this.#lent = this.#offered;
+    this.#offered = undefined;
+    return this.#lent?.part.views;
   }
 
   /** There is nothing more to write. */
   end(): void {
     this.#ended = true;
-    this.#offer.resolve(undefined);
+    this.#offered?.part.release();
+    this.#offered = undefined;
+    this.#offer.resolve();
   }
 
   /** The caller writes no more into what was lent. */
   takeBack(): void {
     this.#lent?.part.release();
-    this.#lent?.full.resolve();
+    this.#lent?.over.resolve();
     this.#lent = undefined;
   }
 
   async #fill(part: SavePart, signal: AbortSignal): Promise<void> {
     // The caller may be writing when the save ends: until it says that it is not, the memory is nobody else's.
     part.retain();
-    const full = deferred<void>();
-    this.#lent = { part, full };
-    this.#offer.resolve(part);
-    await unlessAborted(full.promise, signal, "The save");
+    const over = deferred<void>();
+    this.#offered = { part, over };
+    this.#offer.resolve();
+    await unlessAborted(over.promise, signal, "The save");
   }
 }

@@ -55,7 +55,7 @@ export class SaveQueue {
     const open = ({ place }: SaveTarget, n: number) =>
       PendingFile.open(place, spool.dataPath(n), `"pending-${spool.id}-${n}"`, journal.savedMs);
     const versions = await Promise.all(files.map(open));
-    for (const version of versions) this.#context.pending.add(version);
+    for (const version of versions) this.#context.pending.add(version, save.turn.number);
     const entry: Entry = { ...save, versions, stored: [], failure: undefined };
     this.#entries.set(entry, this.#run(entry));
     return versions.at(-1)!.object.stored;

@@ -2,6 +2,7 @@
  * Checkpoints that are saved. `through`: the bytes go from the caller's thread to the origin, and into the cache on the way. `back`: they go to a file
  * in a cache directory, and from there the same way in the background; a journal beside it has the next mill of the directory go on where this one ends.
  */
+import pLimit from "p-limit";
 import { MillraceError } from "../errors.js";
 import type { StoredObject } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
@@ -32,6 +33,7 @@ export class Saves {
   readonly #uploads: SaveUploads;
   readonly #queue: SaveQueue;
   readonly #turns = new Turns();
+  readonly #entrance = pLimit(1);
   readonly #lendings = new Map<number, Lending>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
@@ -97,11 +99,11 @@ export class Saves {
   }
 
   /** Writes an object otherwise, in its turn among the saves of its name. */
-  async write<T>(place: Place, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    const turn = this.#turns.take(uriOf(place));
+  async write<T>(path: string, signal: AbortSignal, work: (place: Place) => Promise<T>): Promise<T> {
+    const { files, turn } = await this.#enter(async () => [{ path, size: 0, place: await this.#context.mounts.resolve(path) }]);
     try {
       await unlessAborted(turn.ready, signal, "The write");
-      const written = await work();
+      const written = await work(files[0]!.place);
       await this.#queue.supersede(turn);
       return written;
     } finally {
@@ -121,9 +123,8 @@ export class Saves {
   }
 
   async #save({ files: wanted, write, keep }: SaveRequest, lending: Lending, context: CallContext): Promise<StoredObject> {
-    const files = await this.#places(wanted, keep);
+    const { files, turn } = await this.#enter(() => this.#places(wanted, keep));
     const { place } = files.at(-1)!;
-    const turn = this.#turns.take(uriOf(place));
     const meter = new ProgressMeter((progress) => context.progress(progress));
     for (const { size } of files) meter.expect(1, size);
     const save = { files, keep, turn, lending, meter, signal: combinedSignal(context.signal, this.#closing.signal) };
@@ -136,6 +137,14 @@ export class Saves {
       turn.end();
       throw error;
     }
+  }
+
+  /** Turns are taken in the order of the calls, whatever it takes to find out what their paths mean. */
+  #enter(find: () => Promise<SaveTarget[]>): Promise<{ files: SaveTarget[]; turn: Turn }> {
+    return this.#entrance(async () => {
+      const files = await find();
+      return { files, turn: this.#turns.take(uriOf(files.at(-1)!.place)) };
+    });
   }
 
   async #through({ files, keep, turn, lending, signal, meter }: Save): Promise<StoredObject> {

@@ -156,6 +156,18 @@ test("a stream comes in the order of the file, and reads a bounded way ahead", a
   expect(names).toEqual(many.map(({ name }) => name));
 });
 
+test("more than is in flight at once, every byte in its place", async () => {
+  const path = join(folder, "long.safetensors");
+  const size = 150 * MIB;
+  const bytes = Buffer.alloc(size, 7);
+  for (let mebibyte = 0; mebibyte * MIB < size; mebibyte++) bytes.writeUInt32LE(mebibyte, mebibyte * MIB + 4 * mebibyte);
+  await writeFile(path, fileWith([{ name: "t", dtype: "U8", shape: [size], bytes }]));
+  for (const memory of [0, "256MiB"]) {
+    const checkpoint = await (await open({ cache: { memory } })).checkpoint(`file://${path}`);
+    for (let again = 0; again < 2; again++) expect(sameBytes(await checkpoint.tensor("t"), bytes)).toBe(true);
+  }
+});
+
 test("leaving a stream ends its reads", async () => {
   await origin.shape({ connectionBytesPerSecond: 4e6 });
   const mill = await open({ cache: { memory: 0 } });
@@ -192,6 +204,16 @@ test("progress and abort", async () => {
   await expect(mill.checkpoint("/ckpt/model.safetensors", { signal: AbortSignal.abort() })).rejects.toMatchObject({
     code: "MILLRACE_ABORTED",
   });
+});
+
+test("loads are counted", async () => {
+  const mill = await open();
+  const checkpoint = await mill.checkpoint("/ckpt/model.safetensors");
+  await checkpoint.load();
+  await checkpoint.tensor("odd");
+  await expect(checkpoint.load({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+  const totalBytes = model.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  await expect.poll(() => mill.stats().files).toEqual({ reads: 3, bytes: 64 * 1024 + totalBytes + 3, reading: 0 });
 });
 
 test("a checkpoint that changes is refused, not mixed; opening it again sees the new one", async () => {

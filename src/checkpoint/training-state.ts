@@ -1,0 +1,119 @@
+/**
+ * Training states: what a run needs to go on, each one safetensors file below a prefix, `state-000000000042.safetensors`. The tensors are its
+ * tensors; the loader's state and what else the run wants to keep are JSON in its metadata, so that all of it is there or none.
+ */
+import type { Checkpoint, LoaderState, Millrace, ObjectInfo, TrainingRun, TrainingState, TrainingStateOptions, Watch } from "../api.js";
+import { isMillraceError, MillraceError, type MillraceErrorCode } from "../errors.js";
+
+/** Keys of the metadata. The first tells a state from other checkpoints, and in what form it is. */
+const [FORM, LOADER, EXTRA] = ["millrace.state", "millrace.loader", "millrace.extra"] as const;
+const CURRENT_FORM = "1";
+/** So that names sort as their numbers do, up to a save a second for 30,000 years. */
+const DIGITS = 12;
+const NAME = /^state-(\d{12,})\.safetensors$/;
+/** What a damaged or vanished file is told by. Anything else may pass, and an older state must not be taken for the newest then. */
+const DAMAGED: readonly MillraceErrorCode[] = ["MILLRACE_FORMAT", "MILLRACE_CORRUPT", "MILLRACE_NOT_FOUND", "MILLRACE_CHANGED"];
+
+type StateMill = Pick<Millrace, "list" | "invalidate" | "checkpoint" | "saveCheckpoint">;
+interface Found {
+  readonly number: number;
+  readonly path: string;
+}
+
+/** The states of one mill's prefixes. */
+export class TrainingStates {
+  readonly #mill: StateMill;
+  /** By prefix, the highest number that was given so far, in this process or before. */
+  readonly #last = new Map<string, Promise<{ number: number }>>();
+
+  constructor(mill: StateMill) {
+    this.#mill = mill;
+  }
+
+  /**
+   * Each save has the next number after the highest that was there when this process first looked: later saves sort after earlier ones, also
+   * over restarts, and where a run goes on from an older state or begins anew. The prefix is one run's: of several ranks one saves.
+   */
+  async save(prefix: string, { tensors, loader, extra }: TrainingRun, options: TrainingStateOptions = {}): Promise<ObjectInfo> {
+    const metadata = {
+      [FORM]: CURRENT_FORM,
+      ...(loader !== undefined && { [LOADER]: JSON.stringify(loader) }),
+      ...(extra !== undefined && { [EXTRA]: jsonOf(extra) }),
+    };
+    const last = await this.#lastOf(folderOf(prefix));
+    const name = `state-${String(++last.number).padStart(DIGITS, "0")}.safetensors`;
+    return this.#mill.saveCheckpoint(`${folderOf(prefix)}/${name}`, tensors, { ...options, metadata });
+  }
+
+  async loadLatest(prefix: string, options: Watch = {}): Promise<TrainingState | undefined> {
+    const found = await this.#list(folderOf(prefix));
+    const skipped: { path: string; reason: string }[] = [];
+    for (const { path } of found.reverse()) {
+      try {
+        const checkpoint = await this.#mill.checkpoint(path, options);
+        return { checkpoint, ...stateIn(checkpoint, path), skipped };
+      } catch (error) {
+        if (!isMillraceError(error) || !DAMAGED.includes(error.code)) throw error;
+        skipped.push({ path, reason: error.message });
+      }
+    }
+    if (skipped.length === 0) return undefined;
+    throw new MillraceError(
+      "MILLRACE_CORRUPT",
+      `${prefix}: none of its ${skipped.length} training states is whole. Delete them to begin anew. ${skipped.map(({ reason }) => reason).join("; ")}`,
+    );
+  }
+
+  #lastOf(folder: string): Promise<{ number: number }> {
+    const known = this.#last.get(folder);
+    if (known !== undefined) return known;
+    const asked = this.#list(folder).then((found) => ({ number: found.at(-1)?.number ?? 0 }));
+    this.#last.set(folder, asked);
+    asked.catch(() => this.#last.delete(folder)); // The next save asks again.
+    return asked;
+  }
+
+  /** In ascending order. What a cached listing says may be from before the last save of another process. */
+  async #list(folder: string): Promise<Found[]> {
+    await this.#mill.invalidate(folder);
+    const found: Found[] = [];
+    for await (const { path } of this.#mill.list(`${folder}/`)) {
+      const number = NAME.exec(path.slice(folder.length + 1))?.[1];
+      if (number !== undefined) found.push({ number: Number(number), path });
+    }
+    return found.sort((a, b) => a.number - b.number);
+  }
+}
+
+function folderOf(prefix: string): string {
+  return prefix.replace(/\/+$/, "");
+}
+
+function jsonOf(extra: unknown): string {
+  let json: string | undefined;
+  try {
+    json = JSON.stringify(extra);
+  } catch (cause) {
+    throw new MillraceError("MILLRACE_CONFIG", `extra: cannot be kept as JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (json === undefined) throw new MillraceError("MILLRACE_CONFIG", `extra: cannot be kept as JSON: it is a ${typeof extra}`);
+  return json;
+}
+
+function stateIn({ metadata }: Checkpoint, path: string): { loader: LoaderState | undefined; extra: unknown } {
+  if (metadata[FORM] !== CURRENT_FORM) {
+    const what = metadata[FORM] === undefined ? "is no training state" : `is a training state of form "${metadata[FORM]}"`;
+    throw new MillraceError("MILLRACE_FORMAT", `${path}: ${what}; this version reads form "${CURRENT_FORM}"`);
+  }
+  return { loader: parsed(metadata, LOADER, path) as LoaderState | undefined, extra: parsed(metadata, EXTRA, path) };
+}
+
+function parsed(metadata: Readonly<Record<string, string>>, key: string, path: string): unknown {
+  const json = metadata[key];
+  if (json === undefined) return undefined;
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new MillraceError("MILLRACE_FORMAT", `${path}: its metadata "${key}" is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}

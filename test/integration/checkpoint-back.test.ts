@@ -1,0 +1,292 @@
+/** Checkpoints saved to the disk of a cache directory and uploaded later: what is read meanwhile, in which order, and what is left when it fails. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
+import { drawnBytes } from "../../src/testing/contract-bench.js";
+import { type Origin, startOrigin } from "../support/origin/index.js";
+import { s3Options } from "../support/s3-options.js";
+
+const MIB = 2 ** 20;
+let origin: Origin;
+let folder: string;
+let disk: string;
+const mills: Millrace[] = [];
+const logged: string[] = [];
+const log = (_: object, message: string) => void logged.push(message);
+const open = async (options: MillraceOptions & { capacity?: string } = {}): Promise<Millrace> => {
+  const { capacity = "200MiB", ...rest } = options;
+  const cache = { memory: "64MiB", disk: [{ path: disk, capacity }] };
+  const mounts = { "/ckpt": { uri: "s3://data/ckpt", admission: "lru" as const } };
+  const logger = { debug: log, info: log, warn: log, error: log };
+  mills.push(await openMillrace({ engine: "inline", cache, mounts, s3: s3Options(origin), logger, ...rest }));
+  return mills.at(-1)!;
+};
+/** A mill of another node. */
+const elsewhere = () => open({ cache: { memory: "64MiB" } });
+const saves = (mill: Millrace) => mill.stats().saves!;
+const spooled = async () => (await readdir(join(disk, "millrace-v1", "saves"))).sort();
+const kinds = async () => (await origin.stats()).kinds;
+const paths = async (mill: Millrace, prefix: string) => {
+  const all: string[] = [];
+  for await (const { path } of mill.list(prefix)) all.push(path);
+  return all;
+};
+const big = (seed: number): NamedTensor[] => [
+  { name: "a", dtype: "U8", shape: [12 * MIB], data: drawnBytes(12 * MIB, seed) },
+  { name: "b", dtype: "F32", shape: [5, 1000], data: new Float32Array(drawnBytes(20_000, seed).buffer) },
+];
+const small = (value: number): NamedTensor[] => [{ name: "w", dtype: "F32", shape: [2], data: Float32Array.of(value, 1) }];
+async function expectSaved(mill: Millrace, path: string, saved: readonly NamedTensor[]) {
+  const loaded = await (await mill.checkpoint(path)).load();
+  expect([...loaded.keys()].sort()).toEqual(saved.map(({ name }) => name).sort());
+  for (const { name, data } of saved)
+    expect(Buffer.compare(loaded.get(name)!.bytes, Buffer.from(data.buffer, data.byteOffset, data.byteLength))).toBe(0);
+}
+
+beforeAll(async () => {
+  origin = await startOrigin({ buckets: ["data"] });
+  folder = await mkdtemp(join(tmpdir(), "millrace-test-"));
+});
+beforeEach(async () => {
+  disk = await mkdtemp(join(folder, "disk-"));
+  logged.length = 0;
+  await origin.clearFaults();
+  await origin.shape({});
+  await origin.reset();
+});
+afterEach(async () => {
+  await origin.clearFaults();
+  await origin.shape({});
+  await Promise.all(mills.splice(0).map((mill) => mill.close()));
+});
+afterAll(async () => {
+  await origin.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe.each(["inline", "worker"] as const)("back, engine %s", (engine) => {
+  test("it is read from the disk until it is uploaded, and from the cache after that", async () => {
+    const mill = await open({ engine });
+    const path = `/ckpt/${engine}/step-1.safetensors`;
+    await origin.shape({ firstByteMs: 400 });
+    const seen: Progress[] = [];
+    const info = await mill.saveCheckpoint(path, big(1), { write: "back", onProgress: (now) => seen.push(now) });
+    expect(seen.at(-1)).toMatchObject({ bytes: info.size, totalBytes: info.size, objects: 1 });
+    expect(saves(mill)).toMatchObject({ back: 1, pending: 1, pendingBytes: info.size, uploaded: 0 });
+    expect(await mill.stat(path)).toEqual(info);
+    expect(await mill.stat(path)).toMatchObject({ path, lastModified: expect.any(Date) });
+    expect((await spooled()).map((name) => name.replace(/^.*-\d+\./, "."))).toEqual([".data", ".json", ".lock"].sort());
+    const opened = await mill.checkpoint(path);
+    await expectSaved(mill, path, big(1));
+    expect(await paths(mill, `/ckpt/${engine}`)).toEqual([path]);
+    const copy = await mill.materialize(path);
+    expect(await readFile(copy.path)).toHaveLength(info.size);
+    await copy.release();
+    expect((await kinds()).get).toBe(0);
+    await mill.flush();
+    expect(saves(mill)).toMatchObject({ pending: 0, pendingBytes: 0, uploaded: 1, failed: 0, bytes: info.size });
+    expect(await spooled()).toEqual([]);
+    await origin.shape({});
+    await origin.reset();
+    const stored = await mill.stat(path);
+    expect(stored.etag).not.toBe(info.etag);
+    await expectSaved(mill, path, big(1));
+    // What was opened before goes on.
+    expect(Buffer.compare((await opened.tensor("a")).bytes, big(1)[0]!.data as Uint8Array)).toBe(0);
+    expect((await kinds()).get).toBe(0);
+    const other = await elsewhere();
+    expect(await other.stat(path)).toMatchObject({ size: info.size, etag: stored.etag });
+    await expectSaved(other, path, big(1));
+  });
+});
+
+test("the room on the disk is given back", async () => {
+  const mill = await open();
+  await mill.saveCheckpoint("/ckpt/room.safetensors", big(1), { write: "back" });
+  await mill.flush();
+  const { heldBytes, chargedBytes } = mill.stats().disk as { heldBytes: number; chargedBytes: number };
+  expect(heldBytes).toBeGreaterThan(12 * MIB);
+  expect(chargedBytes).toBeLessThan(heldBytes * 1.02);
+});
+
+test("saves of one name are uploaded in order, and a later one through waits for them", async () => {
+  const mill = await open();
+  const path = "/ckpt/ordered.safetensors";
+  await origin.failNext(2, 503, { kind: "put" });
+  const all = [
+    mill.saveCheckpoint(path, big(1), { write: "back" }),
+    mill.saveCheckpoint(path, small(2), { write: "back" }),
+    mill.saveCheckpoint(path, small(3), { write: "through" }),
+    mill.saveCheckpoint(path, small(4), { write: "back" }),
+  ];
+  await Promise.all(all);
+  await expectSaved(mill, path, small(4));
+  await mill.flush();
+  await expectSaved(mill, path, small(4));
+  await expectSaved(await elsewhere(), path, small(4));
+  expect(saves(mill)).toMatchObject({ through: 1, back: 3, uploaded: 3 });
+});
+
+test("shards, their index last; the older ones go when it is uploaded", async () => {
+  const mill = await open();
+  const first = await mill.saveCheckpoint("/ckpt/s/s-1.safetensors", big(1), { write: "back", maxShardBytes: "1MiB" });
+  await mill.flush();
+  await origin.shape({ firstByteMs: 200 });
+  const { path } = await mill.saveCheckpoint("/ckpt/s/s-2.safetensors", big(2), { write: "back", maxShardBytes: "1MiB", keep: 1 });
+  expect(await paths(mill, "/ckpt/s")).toHaveLength(6);
+  await expectSaved(mill, path, big(2));
+  await expectSaved(mill, first.path, big(1));
+  await mill.flush();
+  expect((await paths(mill, "/ckpt/s")).filter((name) => !name.startsWith("/ckpt/s/s-2"))).toEqual([]);
+  await expectSaved(await elsewhere(), path, big(2));
+});
+
+describe("a disk that cannot take it", () => {
+  test("no room: it is saved through, and that is said", async () => {
+    const mill = await open({ capacity: "8MiB" });
+    const info = await mill.saveCheckpoint("/ckpt/full.safetensors", big(1), { write: "back" });
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 1, back: 0, pending: 0 });
+    expect(logged).toContain("The disk cannot take a checkpoint: it is saved to its origin at once");
+    expect(await spooled()).toEqual([]);
+    expect(await (await elsewhere()).stat(info.path)).toMatchObject({ size: info.size, etag: info.etag });
+  });
+
+  test("a folder that is gone: the same, without waiting for the disk to be given up", async () => {
+    const mill = await open();
+    await rm(join(disk, "millrace-v1", "saves"), { recursive: true });
+    await mill.saveCheckpoint("/ckpt/gone.safetensors", big(1), { write: "back" });
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 1 });
+    await expectSaved(await elsewhere(), "/ckpt/gone.safetensors", big(1));
+  });
+});
+
+describe("an upload that fails for good", () => {
+  test("is told by flush, stats and log; the copy stays, is read, and the next mill uploads it", async () => {
+    const mill = await open();
+    await mill.saveCheckpoint("/ckpt/f/s-1.safetensors", small(1));
+    await origin.shape({ deny: ["data/ckpt/f"] });
+    await mill.saveCheckpoint("/ckpt/f/s-2.safetensors", small(2), { write: "back", keep: 1 });
+    await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION", message: expect.stringContaining("/ckpt/f/s-2") });
+    expect(saves(mill)).toMatchObject({ failed: 1, pending: 0, uploaded: 0, removed: 0 });
+    expect(logged).toContain("A saved checkpoint could not be uploaded: it stays in the cache directory until the next mill tries");
+    await expectSaved(mill, "/ckpt/f/s-2.safetensors", small(2));
+    await mill.close();
+    await origin.shape({});
+    const next = await open();
+    await next.flush();
+    expect(saves(next)).toMatchObject({ uploaded: 1, failed: 0, removed: 1 });
+    expect(await spooled()).toEqual([]);
+    expect(await paths(await elsewhere(), "/ckpt/f")).toEqual(["/ckpt/f/s-2.safetensors"]);
+  });
+
+  test("is of no use any more once the name was saved anew", async () => {
+    const mill = await open();
+    await origin.failNext(1, "AccessDenied", { kind: "put" });
+    await mill.saveCheckpoint("/ckpt/anew.safetensors", small(1), { write: "back" });
+    await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+    await mill.saveCheckpoint("/ckpt/anew.safetensors", small(2));
+    await mill.flush();
+    expect(await spooled()).toEqual([]);
+    await expectSaved(mill, "/ckpt/anew.safetensors", small(2));
+  });
+});
+
+describe("what an earlier mill has left", () => {
+  /** Leaves a save that was not uploaded; resolves to the path of its data, without the ending. */
+  async function leave(path: string, tensors: NamedTensor[]): Promise<string> {
+    const mill = await open();
+    await origin.failNext(1000, "AccessDenied", { kind: "put" });
+    await origin.failNext(1000, "AccessDenied", { kind: "multipart" });
+    await mill.saveCheckpoint(path, tensors, { write: "back" });
+    await mill.flush().catch(() => {});
+    await mill.close();
+    await origin.clearFaults();
+    const names = await spooled();
+    expect(names).toHaveLength(2); // Nobody's lock.
+    return join(disk, "millrace-v1", "saves", names[0]!.replace(/-\d+\.data$/, ""));
+  }
+
+  test("a closed mill takes uploads back that do not end soon, and the next one goes on", async () => {
+    const mill = await open();
+    await origin.failNext(1000, "hang", { kind: "multipart" });
+    await mill.saveCheckpoint("/ckpt/hung.safetensors", big(1), { write: "back" });
+    await expect.poll(async () => (await kinds()).multipart).toBeGreaterThan(0);
+    await mill.close();
+    await origin.clearFaults();
+    const next = await open();
+    await expectSaved(next, "/ckpt/hung.safetensors", big(1));
+    await next.flush();
+    await expectSaved(await elsewhere(), "/ckpt/hung.safetensors", big(1));
+  }, 30_000);
+
+  test("is read before it is uploaded", async () => {
+    await leave("/ckpt/left.safetensors", big(1));
+    await origin.shape({ firstByteMs: 300 });
+    const mill = await open();
+    await expectSaved(mill, "/ckpt/left.safetensors", big(1));
+    expect((await kinds()).get).toBe(0);
+    await mill.flush();
+    expect(saves(mill)).toMatchObject({ uploaded: 1 });
+  });
+
+  test("is one mill's to upload, whoever else opens the directory", async () => {
+    await leave("/ckpt/shared.safetensors", big(1));
+    await origin.reset();
+    await origin.shape({ firstByteMs: 200 });
+    const [a, b] = await Promise.all([open(), open()]);
+    await Promise.all([a.flush(), b.flush()]);
+    expect((saves(a).uploaded as number) + (saves(b).uploaded as number)).toBe(1);
+    expect(await spooled()).toEqual([]);
+  });
+
+  test("a damaged copy is not uploaded", async () => {
+    const file = `${await leave("/ckpt/damaged.safetensors", big(1))}-0.data`;
+    const bytes = await readFile(file);
+    bytes[9 * MIB]! ^= 1;
+    await writeFile(file, bytes);
+    const mill = await open();
+    await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_CORRUPT" });
+    await expect((await elsewhere()).stat("/ckpt/damaged.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+    await writeFile(file, bytes.subarray(0, 10 * MIB));
+    await mill.close();
+    await expect((await open()).flush()).rejects.toMatchObject({ code: "MILLRACE_CORRUPT" });
+  });
+
+  test("data without a journal is removed, with an unknown journal it stays", async () => {
+    const save = await leave("/ckpt/odd.safetensors", small(1));
+    await writeFile(`${save}.json`, '{"version":2}');
+    const half = join(disk, "millrace-v1", "saves", "1-0123456789ab-0-0.data");
+    await writeFile(half, "half");
+    const mill = await open();
+    await mill.flush();
+    expect(await spooled()).toHaveLength(2);
+    await expect(readFile(half)).rejects.toMatchObject({ code: "ENOENT" });
+    await expect(mill.stat("/ckpt/odd.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  });
+
+  test("a name that was saved elsewhere meanwhile keeps the newer version", async () => {
+    const save = await leave("/ckpt/newer.safetensors", small(1));
+    const journal = JSON.parse(await readFile(`${save}.json`, "utf8"));
+    await writeFile(`${save}.json`, JSON.stringify({ ...journal, savedMs: journal.savedMs - 3_600_000 }));
+    await (await elsewhere()).saveCheckpoint("/ckpt/newer.safetensors", small(2));
+    const mill = await open();
+    await mill.flush();
+    await expectSaved(mill, "/ckpt/newer.safetensors", small(2));
+    expect(await spooled()).toEqual([]);
+    expect(logged).toContain("A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays");
+  });
+
+  test("of a mount that leads elsewhere by now it stays", async () => {
+    await leave("/ckpt/moved.safetensors", small(1));
+    const mill = await open({ mounts: { "/ckpt": "s3://data/other" } });
+    await mill.flush();
+    expect(await spooled()).toHaveLength(2);
+    expect(logged).toContain("A saved checkpoint cannot be uploaded by this mill: open one with the mount that it was saved to");
+    await mill.close();
+    const right = await open();
+    await right.flush();
+    await expectSaved(await elsewhere(), "/ckpt/moved.safetensors", small(1));
+  });
+});

@@ -1,0 +1,110 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { Slab } from "../../../src/blocks/slab.js";
+import { Lending, partBytes, SavePart } from "../../../src/engine/save-parts.js";
+
+const MIB = 2 ** 20;
+const cache = { slab: new Slab(), blockSize: MIB };
+const signal = new AbortController().signal;
+const bytesOf = (part: SavePart) => Buffer.from(part.joined());
+
+/** Every slot was given back. */
+afterEach(() => expect(cache.slab.stats().workingBytes).toBe(0));
+
+describe("SavePart", () => {
+  it("has whole blocks, one after the other, the last one as long as it is", () => {
+    const part = new SavePart(cache, 0, 3 * MIB + 5);
+    expect(part.views.reduce((sum, { length }) => sum + length, 0)).toBe(3 * MIB + 5);
+    expect(part.views).toHaveLength(1);
+    expect(part.joined()).toBe(part.views[0]);
+    part.release();
+    expect([partBytes(cache), partBytes({ blockSize: 16 * MIB })]).toEqual([8 * MIB, 16 * MIB]);
+  });
+
+  it("in a fragmented slab it has several views, joined in order", () => {
+    const slab = new Slab(4 * MIB);
+    const slots = Array.from({ length: 4 }, () => slab.allocate(MIB));
+    slots[0]!.release();
+    slots[2]!.release();
+    const part = new SavePart({ slab, blockSize: MIB }, 0, 2 * MIB);
+    expect(part.views).toHaveLength(2);
+    part.views[0]!.fill(1);
+    part.views[1]!.fill(2);
+    expect(Buffer.compare(bytesOf(part), Buffer.concat([new Uint8Array(MIB).fill(1), new Uint8Array(MIB).fill(2)]))).toBe(0);
+    part.release();
+  });
+});
+
+describe("Lending", () => {
+  it.each(["the engine", "the caller"])("parts come filled, in order, whoever is first: %s", async (first) => {
+    const lending = new Lending();
+    const parts = lending.parts(cache, 17 * MIB, signal);
+    const filled: [number, number, number][] = [];
+    const read = async () => {
+      for await (const part of parts) {
+        const bytes = bytesOf(part);
+        filled.push([part.begin, bytes.length, bytes.at(-1)!]);
+        part.release();
+      }
+      lending.end();
+    };
+    const reading = first === "the engine" ? read() : undefined;
+    await new Promise((resolve) => setImmediate(resolve));
+    let n = 0;
+    const write = async () => {
+      for (let room = await lending.next(); room !== undefined; room = await lending.next()) {
+        n++;
+        // Whoever fills it takes a while.
+        await new Promise((resolve) => setImmediate(resolve));
+        for (const view of room) view.fill(n);
+      }
+    };
+    const writing = write();
+    await new Promise((resolve) => setImmediate(resolve));
+    await Promise.all([reading ?? read(), writing]);
+    expect(filled).toEqual([
+      [0, 8 * MIB, 1],
+      [8 * MIB, 8 * MIB, 2],
+      [16 * MIB, MIB, 3],
+    ]);
+  });
+
+  it("memory that the caller has in hand is not given back before the caller says so", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const parts = lending.parts(cache, 9 * MIB, stop.signal);
+    const next = parts.next();
+    next.catch(() => {});
+    const room = await lending.next();
+    expect(room).toHaveLength(1);
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    lending.end();
+    expect(cache.slab.stats().workingBytes).toBe(8 * MIB);
+    expect(await lending.next()).toBeUndefined();
+    expect(cache.slab.stats().workingBytes).toBe(0);
+  });
+
+  it("an offer that is taken when its save is failing is still the caller's own", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const next = lending.parts(cache, 9 * MIB, stop.signal).next();
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    expect(await lending.next()).toHaveLength(1);
+    expect(cache.slab.stats().workingBytes).toBe(8 * MIB);
+    lending.end();
+    lending.takeBack();
+  });
+
+  it("an offer that nobody took ends with the save", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const next = lending.parts(cache, 9 * MIB, stop.signal).next();
+    next.catch(() => {});
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    lending.end();
+    expect(await lending.next()).toBeUndefined();
+    lending.takeBack();
+  });
+});

@@ -1,0 +1,41 @@
+import { existsSync } from "node:fs";
+import { readdir, readlink } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
+import { TouchedAhead } from "../../../src/util/touch-memory.js";
+
+const stretches = (count: number) => Array.from({ length: count }, () => new Uint8Array(100_000).fill(7));
+const zeroed = (all: readonly Uint8Array[]) => all.map((bytes) => bytes.every((byte) => byte === 0));
+
+describe.runIf(existsSync("/dev/zero"))("TouchedAhead", () => {
+  test("a stretch is touched before it is ready, so many ahead; the first are not", async () => {
+    const all = stretches(5);
+    const touched = new TouchedAhead(all, 2);
+    await touched.ready(0);
+    await touched.ready(1);
+    await touched.ready(2);
+    expect(zeroed(all.slice(0, 3))).toEqual([false, false, true]);
+    all[2]!.fill(1);
+    await touched.ready(3);
+    await touched.ready(4);
+    await touched.close();
+    expect(zeroed(all)).toEqual([false, false, false, true, true]);
+  });
+
+  test("after close nothing is written, and the device is not held", async () => {
+    const all = stretches(40);
+    const touched = new TouchedAhead(all, 20);
+    for (let i = 0; i < 20; i++) void touched.ready(i);
+    await touched.close();
+    expect(zeroed(all.slice(20)).every(Boolean)).toBe(true);
+    if (existsSync("/proc/self/fd")) {
+      const open = await Promise.all((await readdir("/proc/self/fd")).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
+      expect(open).not.toContain("/dev/zero");
+    }
+  });
+
+  test("with nothing to touch it waits for nothing", async () => {
+    const touched = new TouchedAhead([], 16);
+    await touched.ready(3);
+    await touched.close();
+  });
+});
