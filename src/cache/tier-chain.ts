@@ -8,14 +8,16 @@ import { abortedError, MillraceError } from "../errors.js";
 import type { OriginStore } from "../storage/origin-store.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import { Admission, type IsElsewhere, References } from "./admission.js";
-import { BlockLoader, type LoadDemand, type SlotSource } from "./block-loader.js";
+import { BlockLoader } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
 import { CacheFill } from "./cache-fill.js";
 import { type CacheLog, type DiskDirectoryOptions, DiskTier } from "./disk-tier.js";
 import { Holdings } from "./holdings.js";
+import type { LoadDemand } from "./load-job.js";
 import { MemoryTier } from "./memory-tier.js";
 import { OriginSource } from "./origin-source.js";
 import { FlightTable, Ticket } from "./single-flight.js";
+import type { SlotSource } from "./slot-source.js";
 import { HeldSpan, type SpanLease } from "./span-lease.js";
 
 export type { SpanLease } from "./span-lease.js";

@@ -11,7 +11,7 @@ import { expect, it } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import type { Slab } from "../../../src/blocks/slab.js";
 import { leaseSpan } from "../../../src/blocks/span-slots.js";
-import type { SlotSource } from "../../../src/cache/block-loader.js";
+import type { SlotSource } from "../../../src/cache/slot-source.js";
 import { BlockCache } from "../../../src/cache/tier-chain.js";
 import { isMillraceError, MillraceError } from "../../../src/errors.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "../../unit/cache/fake-store.js";

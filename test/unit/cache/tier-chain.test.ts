@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import { SLOT_UNIT, type Slab } from "../../../src/blocks/slab.js";
-import type { SlotSource } from "../../../src/cache/block-loader.js";
+import type { SlotSource } from "../../../src/cache/slot-source.js";
 import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
 import { MillraceError } from "../../../src/errors.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "./fake-store.js";
