@@ -331,6 +331,9 @@ describe("longer than 4 GiB", () => {
       };
       await expect(checkpoint.tensor("big")).rejects.toMatchObject(refused);
       await expect(checkpoint.load()).rejects.toMatchObject(refused);
+      await expect(checkpoint.stream()[Symbol.asyncIterator]().next()).rejects.toMatchObject(refused);
+      const whole = { code: "MILLRACE_CONFIG", message: expect.stringMatching(/bytes are more than the 4294967296 .*`begin` to `end`/) };
+      await expect(mill.readFile(path)).rejects.toMatchObject(whole);
     }
   });
 
