@@ -194,6 +194,8 @@ test("progress and abort", async () => {
   const totalBytes = model.reduce((sum, { bytes }) => sum + bytes.length, 0);
   await checkpoint.load({ onProgress: (progress) => seen.push(progress) });
   expect(seen.at(-1)).toMatchObject({ bytes: totalBytes, totalBytes, objects: 6, totalObjects: 6, etaSeconds: 0 });
+  await checkpoint.tensor("odd", { onProgress: (progress) => seen.push(progress) });
+  expect(seen.at(-1)).toMatchObject({ bytes: 3, totalBytes: 3, objects: 1, totalObjects: 1 });
 
   await mill.evict("/ckpt");
   await origin.shape({ connectionBytesPerSecond: 1e6 });
