@@ -16,14 +16,14 @@ beforeAll(async () => {
 afterAll(() => rm(scratch, { recursive: true }));
 
 /** What one example printed and how it ended. Its temporary files go to `scratch`, so that what it leaves behind is seen. */
-function run(name: string): Promise<{ code: number | null; lines: string[]; errors: string }> {
+function run(name: string, limitMs = LIMIT_MS): Promise<{ code: number | null; lines: string[]; errors: string }> {
   // A rank that this process may itself have must not reach the examples.
   const { RANK: _rank, WORLD_SIZE: _world, VITEST: _vitest, NODE_OPTIONS: _options, ...env } = process.env;
   const child = spawn(process.execPath, ["--import", "tsx", `examples/${name}/main.ts`], {
     cwd: ROOT,
     env: { ...env, TMPDIR: scratch },
     stdio: ["ignore", "pipe", "pipe"],
-    timeout: LIMIT_MS,
+    timeout: limitMs,
     killSignal: "SIGKILL",
   });
   let output = "";
@@ -41,8 +41,8 @@ function run(name: string): Promise<{ code: number | null; lines: string[]; erro
 }
 
 /** Runs the example, which must end well and leave nothing behind; resolves to the lines that it printed. */
-async function linesOf(name: string): Promise<string[]> {
-  const { code, lines, errors } = await run(name);
+async function linesOf(name: string, limitMs?: number): Promise<string[]> {
+  const { code, lines, errors } = await run(name, limitMs);
   expect({ code, errors: code === 0 ? "" : errors }).toEqual({ code: 0, errors: "" });
   expect((await readdir(scratch)).filter((file) => file.startsWith("millrace"))).toEqual([]);
   return lines;
@@ -90,6 +90,14 @@ describe("examples", { timeout: 2 * LIMIT_MS }, () => {
     expect(lines).toContain("epoch 1 begins at step 8 of 32");
     expect(lines).toContain("40 steps kept, 3 done again, 24 after the restart");
     expect(lines.at(-1)).toBe("the order of samples is unbroken");
+  });
+
+  // Twenty-two processes, one after the other.
+  it("resume", { timeout: 6 * LIMIT_MS }, async () => {
+    const lines = await linesOf("resume", 5 * LIMIT_MS);
+    expect(lines[0]).toBe("left alone: 160 steps");
+    expect(lines.at(-2)).toMatch(/^killed 20 times, \d+ of its steps trained again$/);
+    expect(lines.at(-1)).toBe("the weights are the same");
   });
 
   it("multi-process-ranks", async () => {
