@@ -194,6 +194,8 @@ test("progress and abort", async () => {
   const totalBytes = model.reduce((sum, { bytes }) => sum + bytes.length, 0);
   await checkpoint.load({ onProgress: (progress) => seen.push(progress) });
   expect(seen.at(-1)).toMatchObject({ bytes: totalBytes, totalBytes, objects: 6, totalObjects: 6, etaSeconds: 0 });
+  await checkpoint.tensor("odd", { onProgress: (progress) => seen.push(progress) });
+  expect(seen.at(-1)).toMatchObject({ bytes: 3, totalBytes: 3, objects: 1, totalObjects: 1 });
 
   await mill.evict("/ckpt");
   await origin.shape({ connectionBytesPerSecond: 1e6 });
@@ -331,6 +333,9 @@ describe("longer than 4 GiB", () => {
       };
       await expect(checkpoint.tensor("big")).rejects.toMatchObject(refused);
       await expect(checkpoint.load()).rejects.toMatchObject(refused);
+      await expect(checkpoint.stream()[Symbol.asyncIterator]().next()).rejects.toMatchObject(refused);
+      const whole = { code: "MILLRACE_CONFIG", message: expect.stringMatching(/bytes are more than the 4294967296 .*`begin` to `end`/) };
+      await expect(mill.readFile(path)).rejects.toMatchObject(whole);
     }
   });
 

@@ -1,16 +1,13 @@
 /** The end of a mill: what runs is cut short, what was open is given back, and every later call says so. */
-import { execFile } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openMillrace } from "../../src/index.js";
 import { makeDataset } from "../support/datasets/index.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
+import { runScript } from "../support/script-process.js";
 
 const MIB = 2 ** 20;
 const made = makeDataset({ format: "tfrecord", samples: 60, shards: 2, bytesPerSample: 1_000 });
@@ -133,9 +130,6 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
        await mill.close();
        console.log(failed);`,
     );
-    const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-    const env = { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "", NODE_NO_WARNINGS: "1" };
-    const { stdout } = await promisify(execFile)(process.execPath, ["--import", tsx, script], { env, timeout: 20_000 });
-    expect(stdout.trim()).toBe("mine");
+    expect(await runScript(script, [])).toEqual({ code: 0, lines: ["mine"] });
   });
 });
