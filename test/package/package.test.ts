@@ -208,7 +208,7 @@ describe("types", () => {
   test(
     "README's other programs compile",
     async () => {
-      expect(SHOWN).toHaveLength(3);
+      expect(SHOWN).toHaveLength(4);
       const state = "import type { LoaderState } from 'millrace'; declare const saved: LoaderState;";
       const functions = [
         "declare const save: (state: LoaderState) => Promise<void>;",
@@ -216,8 +216,13 @@ describe("types", () => {
       ];
       await project.write("training.ts", [state, ...functions, SHOWN[1]].join("\n"));
       await project.write("jpeg-decoder.ts", SHOWN[2]!);
+      const run = [
+        "import type { Batch, Millrace, NamedTensor } from 'millrace';",
+        "declare const mill: Millrace, tensors: NamedTensor[], batch: Batch<{ x: 'bytes' }>, steps: number;",
+      ];
+      await project.write("resuming.ts", [...run, SHOWN[3]].join("\n"));
       const compilerOptions = { ...options, module: "nodenext", moduleResolution: "nodenext" };
-      expect(await project.typecheck(["training.ts"], compilerOptions)).toBe("");
+      expect(await project.typecheck(["training.ts", "resuming.ts"], compilerOptions)).toBe("");
     },
     SLOW_MS,
   );
