@@ -357,6 +357,11 @@ export interface PeerOptions {
    * process asks and is not asked: it owns nothing, and nobody hears of it.
    */
   listen?: string | undefined;
+  /**
+   * Where `/healthz` and `/readyz` are answered without TLS, and nothing else: `host:port`, `[IPv6]:port` or `:port`. Default: only at `listen`,
+   * where `tls` keeps out probes that have no certificate.
+   */
+  health?: string | undefined;
   /** The host, or `host:port`, by which the others reach it. Default: where it listens; of all addresses, the first that is not loopback. */
   advertise?: string | undefined;
   /** The same on every peer: requests and answers are signed with it. */
@@ -369,6 +374,12 @@ export interface PeerOptions {
   labels?: Record<string, string | undefined> | undefined;
   /** Its share of the data, beside the others'. Default 1; 0: it holds nothing for others. */
   weight?: number | undefined;
+  /** How long a silent peer is waited for before the next in order is asked. Default: what the origin takes, 1.2 to 1.5 s. */
+  timeout?: string | number | undefined;
+  /**
+   * Hold copies of what other nodes own, where there is room that nothing else takes: they are the first to go. Default false: one copy in all.
+   */
+  copies?: boolean | undefined;
 }
 export interface MillraceOptions {
   /** Stores by path prefix, such as `/imagenet`; the longest prefix wins. */

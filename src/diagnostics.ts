@@ -2,7 +2,7 @@
 import type { MillStats } from "./api.js";
 
 export interface Metric {
-  readonly group: "origin" | "memory" | "disk" | "cache" | "metadata" | "saves" | "peers";
+  readonly group: "origin" | "memory" | "disk" | "cache" | "metadata" | "files" | "saves" | "peers";
   readonly name: string;
   readonly unit: "bytes" | "requests" | "blocks" | "count";
   readonly meaning: string;
@@ -91,6 +91,9 @@ export const METRICS: readonly Metric[] = [
   { group: "metadata", name: "indexMisses", unit: "count", meaning: "Record indexes that had to be built" },
   { group: "metadata", name: "entries", unit: "count", meaning: "Entries in memory now" },
   { group: "metadata", name: "bytes", unit: "bytes", meaning: "Memory they take, roughly" },
+  { group: "files", name: "reads", unit: "count", meaning: "Reads that have ended: of files, and of tensors that lie near each other" },
+  { group: "files", name: "bytes", unit: "bytes", meaning: "Bytes that they brought" },
+  { group: "files", name: "reading", unit: "count", meaning: "Such reads under way now" },
   { group: "saves", name: "through", unit: "count", meaning: "Checkpoints that were saved to their origin at once" },
   { group: "saves", name: "back", unit: "count", meaning: "Checkpoints that were saved to the disk, to be uploaded later" },
   {

@@ -33,8 +33,9 @@ import { checkWriteData, writeParts } from "./engine/write-parts.js";
 import { abortedError, isMillraceError, MillraceError } from "./errors.js";
 import { Manifest } from "./formats/manifest.js";
 import { DatasetView } from "./loader/dataset.js";
+import { checkDatasetOptions } from "./loader/loader-options.js";
 import type { OpenedDataset } from "./loader/protocol.js";
-import { checkDatasetOptions, millConfig } from "./options.js";
+import { millConfig } from "./options.js";
 
 class Mill implements Millrace {
   readonly #connection: Connection;

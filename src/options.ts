@@ -1,12 +1,13 @@
 /**
- * Every option, its check and its default, in one place. Options are checked once, here; the rest of the code gets plain numbers.
- * zod stays inside this file: it never shows in a `.d.ts`.
+ * The options of a mill, their checks, and every default. Options are checked once, here and in the rooms of loaders and checkpoints; the rest of
+ * the code gets plain numbers. zod never shows in a `.d.ts`.
  */
 import { z } from "zod";
-import type { LoaderOptions, MillraceOptions, ModuleRef, MountOptions, S3Credentials, S3Options } from "./api.js";
+import type { MillraceOptions, ModuleRef, MountOptions, S3Credentials, S3Options } from "./api.js";
 import { MillraceError } from "./errors.js";
 import { parseBytes } from "./util/byte-size.js";
 import { cpuLimit, memoryLimit } from "./util/cgroup.js";
+import { checkOptions } from "./util/check-options.js";
 import { parseDuration } from "./util/duration.js";
 
 const MIB = 2 ** 20;
@@ -89,12 +90,15 @@ const diskSchema = z.strictObject({
 const pem = z.union([z.string().min(1), z.instanceof(Buffer)], "expected a certificate or key in PEM");
 const peersSchema = z.strictObject({
   listen: z.string().min(1).optional(),
+  health: z.string().min(1).optional(),
   advertise: z.string().min(1).optional(),
   secret: z.string().min(1, "it is empty; set the same secret on every peer, or none").optional(),
   tls: z.strictObject({ key: pem, cert: pem, ca: pem, servername: z.string().min(1).optional() }).optional(),
   discover: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
   labels: z.record(z.string().min(1), z.string().optional()).optional(),
   weight: z.number().nonnegative().optional(),
+  copies: z.boolean().optional(),
+  timeout: duration.optional(),
 });
 const millSchema = z.strictObject({
   mounts: z.record(z.string(), mountSchema).optional(),
@@ -136,72 +140,6 @@ const millSchema = z.strictObject({
     )
     .optional(),
 });
-
-const state = z.strictObject({
-  version: z.literal(1, "written by another version of Millrace"),
-  fingerprint: z.string(),
-  order: z.string(),
-  epoch: z.number().int().nonnegative(),
-  position: z.number().int().nonnegative(),
-});
-const rankOption = z.union([z.number().int().nonnegative(), z.literal("env")]);
-const loaderSchema = z.strictObject({
-  batchSize: natural,
-  shuffle: z
-    .union([
-      z.literal(false),
-      z.strictObject({ seed: z.number().int(), mode: z.enum(["window", "global"]).optional(), window: bytes.optional() }),
-    ])
-    .optional(),
-  rank: rankOption.optional(),
-  worldSize: z.union([natural, z.literal("env")]).optional(),
-  lanes: natural.optional(),
-  remainder: z.enum(["drop", "pad", "keep"]).optional(),
-  resume: state.optional(),
-  stepsPerEpoch: natural.optional(),
-  onError: z.enum(["throw", "skip"]).optional(),
-  workers: z.union([z.number().int().nonnegative(), z.literal("auto")]).optional(),
-  decodeTimeout: duration.optional(),
-  readAhead: z.union([z.literal("auto"), bytes]).optional(),
-  recycle: z.boolean().optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-  decode: z
-    .custom<object>(
-      (value) => typeof value === "object" && value !== null && "url" in value && "run" in value,
-      "expected what defineDecoder returns",
-    )
-    .optional(),
-  decodeArgs: z.unknown().optional(),
-});
-
-/** `cache.disk[0].capacity`: how the caller wrote it. */
-function optionName(prefix: string, path: readonly PropertyKey[]): string {
-  let name = prefix;
-  for (const part of path) name += typeof part === "number" ? `[${part}]` : name === "" ? String(part) : `.${String(part)}`;
-  return name;
-}
-
-function describe(issue: z.core.$ZodIssue, prefix: string): string {
-  if (issue.code === "unrecognized_keys") {
-    const names = issue.keys.map((key) => optionName(prefix, [...issue.path, key])).join(", ");
-    return `${names}: no such option; see docs/configuration.md`;
-  }
-  if (issue.code === "invalid_union" && issue.errors.length > 0) {
-    // The branch that got furthest is the one the caller meant.
-    const depth = (branch: readonly z.core.$ZodIssue[]) =>
-      Math.max(0, ...branch.map((inner) => inner.path.length + (inner.code === "unrecognized_keys" ? 1 : 0)));
-    const best = [...issue.errors].sort((a, b) => depth(b) - depth(a))[0]!;
-    if (depth(best) > 0) return describe({ ...best[0]!, path: [...issue.path, ...best[0]!.path] }, prefix);
-    return `${optionName(prefix, issue.path)}: ${issue.errors.map((branch) => branch[0]?.message ?? "").join("; or ")}`;
-  }
-  return `${optionName(prefix, issue.path) || "options"}: ${issue.message}`;
-}
-
-function check<T>(schema: z.ZodType<T>, value: unknown, prefix = ""): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new MillraceError("MILLRACE_CONFIG", result.error.issues.map((issue) => describe(issue, prefix)).join("\n"));
-}
 
 /** S3 options as they cross to the engine: a credentials function stays behind and is known by its number. */
 export type WireS3 = Omit<S3Options, "credentials"> & { credentials?: S3Credentials | { readonly ask: number } | undefined };
@@ -245,6 +183,7 @@ export interface EngineConfig {
 export interface PeersConfig {
   /** Undefined: this process only asks. */
   readonly listen: string | undefined;
+  readonly health: string | undefined;
   readonly advertise: string | undefined;
   readonly secret: string | undefined;
   /** PEM. */
@@ -252,6 +191,9 @@ export interface PeersConfig {
   readonly discover: string | readonly string[];
   readonly labels: Readonly<Record<string, string>>;
   readonly weight: number;
+  readonly copies: boolean;
+  /** Undefined: by what the origin takes. */
+  readonly timeoutMs: number | undefined;
 }
 export interface MillConfig {
   readonly engine: EngineConfig;
@@ -262,7 +204,7 @@ export interface MillConfig {
 
 /** Checks the options of `openMillrace`. Throws MILLRACE_CONFIG naming each bad option. */
 export function millConfig(options: MillraceOptions): MillConfig {
-  const checked = check(millSchema, options);
+  const checked = checkOptions(millSchema, options);
   const asked: (() => Promise<S3Credentials>)[] = [];
   const s3 = (given: S3Options | undefined): WireS3 | undefined => {
     if (given === undefined) return undefined;
@@ -291,10 +233,19 @@ export function millConfig(options: MillraceOptions): MillConfig {
   };
 }
 
-function peersConfig({ listen, advertise, secret, tls, discover, labels = {}, weight = 1 }: z.infer<typeof peersSchema>): PeersConfig {
+/** Twice what a peer that is at work lets pass between two signs of life; and what it is waited for in all. */
+const PEER_TIMEOUT_MS = { least: 200, most: 30_000 } as const;
+
+function peersConfig({ labels = {}, weight = 1, copies = false, tls, timeout, ...peers }: z.infer<typeof peersSchema>): PeersConfig {
   const set = Object.entries(labels).filter((label): label is [string, string] => label[1] !== undefined);
   const text = tls && { key: String(tls.key), cert: String(tls.cert), ca: String(tls.ca), servername: tls.servername };
-  return { listen, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight };
+  const { listen, health, advertise, secret, discover } = peers;
+  if (health !== undefined && listen === undefined)
+    throw new MillraceError("MILLRACE_CONFIG", "peers.health: without peers.listen nobody is served, and there is nothing to probe");
+  const timeoutMs = timeout === undefined ? undefined : parseDuration(timeout, "peers.timeout");
+  if (timeoutMs !== undefined && (timeoutMs < PEER_TIMEOUT_MS.least || timeoutMs > PEER_TIMEOUT_MS.most))
+    throw new MillraceError("MILLRACE_CONFIG", "peers.timeout: expected 200 milliseconds to 30 seconds");
+  return { listen, health, advertise, secret, tls: text, discover, labels: Object.fromEntries(set), weight, copies, timeoutMs };
 }
 
 /** A thread deciphers 0.4 to 1 GB/s; the engine, the loop and its decoders want CPUs too, and 8 threads fill 25 Gbit/s. */
@@ -361,97 +312,4 @@ function cacheConfig(cache: NonNullable<z.infer<typeof millSchema>["cache"]>): E
       memoryBytes: parseBytes(cache.metadata?.memory ?? DEFAULTS.metadataBytes, "cache.metadata.memory"),
     },
   };
-}
-
-/** A loader's options in numbers; functions and signals left out. */
-export interface LoaderConfig {
-  readonly batchSize: number;
-  readonly shuffle: false | { readonly seed: number; readonly mode: "window" | "global"; readonly windowBytes: number };
-  readonly rank: number;
-  readonly worldSize: number;
-  readonly lanes: number;
-  readonly remainder: "drop" | "pad" | "keep";
-  readonly stepsPerEpoch: number | undefined;
-  readonly onError: "throw" | "skip";
-  readonly workers: number | "auto";
-  readonly decodeTimeoutMs: number;
-  readonly readAhead: "auto" | number;
-  readonly recycle: boolean;
-}
-
-const RANK_VARIABLES = ["RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "PMI_RANK"];
-const WORLD_VARIABLES = ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_NTASKS", "PMI_SIZE"];
-
-function fromEnvironment(variables: readonly string[], option: string): number {
-  const name = variables.find((variable) => process.env[variable] !== undefined);
-  if (name === undefined)
-    throw new MillraceError(
-      "MILLRACE_CONFIG",
-      `${option}: "env" needs one of ${variables.join(", ")} in the environment; set it, or give a number`,
-    );
-  const text = process.env[name]!;
-  // Number("") is 0: a variable left empty must not make every process rank 0.
-  if (!/^\d+$/.test(text)) throw new MillraceError("MILLRACE_CONFIG", `${option}: ${name}=${text} is not a number`);
-  return Number(text);
-}
-
-/** Checks the options of `dataset.loader`. Throws MILLRACE_CONFIG naming each bad option. */
-export function loaderConfig(options: LoaderOptions): LoaderConfig {
-  const checked = check(loaderSchema, options);
-  const worldSize = checked.worldSize === "env" ? fromEnvironment(WORLD_VARIABLES, "worldSize") : (checked.worldSize ?? 1);
-  const rank = checked.rank === "env" ? fromEnvironment(RANK_VARIABLES, "rank") : (checked.rank ?? 0);
-  if (worldSize === 0) throw new MillraceError("MILLRACE_CONFIG", "worldSize: 0 in the environment; there is one process at least");
-  if (rank >= worldSize) throw new MillraceError("MILLRACE_CONFIG", `rank: ${rank} is not below worldSize ${worldSize}`);
-  const shuffle = checked.shuffle ?? false;
-  return {
-    batchSize: checked.batchSize,
-    shuffle: shuffle && {
-      seed: shuffle.seed,
-      mode: shuffle.mode ?? "window",
-      windowBytes: parseBytes(shuffle.window ?? DEFAULTS.windowBytes, "shuffle.window"),
-    },
-    rank,
-    worldSize,
-    lanes: checked.lanes ?? DEFAULTS.lanes,
-    remainder: checked.remainder ?? (worldSize === 1 ? "keep" : "drop"),
-    stepsPerEpoch: checked.stepsPerEpoch,
-    onError: checked.onError ?? "throw",
-    workers: checked.workers ?? "auto",
-    decodeTimeoutMs: parseDuration(checked.decodeTimeout ?? DEFAULTS.decodeTimeoutMs, "decodeTimeout"),
-    readAhead: checked.readAhead === undefined || checked.readAhead === "auto" ? "auto" : parseBytes(checked.readAhead, "readAhead"),
-    recycle: checked.recycle ?? false,
-  };
-}
-
-const datasetSchema = z.strictObject({
-  format: z.string().optional(),
-  fields: z.record(z.string(), z.unknown()).optional(),
-  classes: z.array(z.string()).optional(),
-  onError: z.enum(["throw", "skip"]).optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-  onProgress: z.custom<(progress: never) => void>((value) => typeof value === "function").optional(),
-});
-/** Checks the options of `mill.dataset` but for `fields`, which loader/fit.ts knows. Throws MILLRACE_CONFIG. */
-export function checkDatasetOptions(options: object): void {
-  check(datasetSchema, options);
-}
-
-const saveSchema = z.strictObject({
-  write: z.enum(["through", "back"]).optional(),
-  keep: z.int().min(1).optional(),
-  metadata: z.record(z.string(), z.string()).optional(),
-  maxShardBytes: bytes.optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-  onProgress: z.custom<(progress: never) => void>((value) => typeof value === "function").optional(),
-});
-export interface SaveSettings {
-  readonly write: "through" | "back";
-  readonly keep: number | undefined;
-  readonly metadata: Readonly<Record<string, string>> | undefined;
-  readonly maxShardBytes: number | undefined;
-}
-/** The options of `mill.saveCheckpoint`, checked. Throws MILLRACE_CONFIG. */
-export function checkSaveOptions(options: object): SaveSettings {
-  const { write = "through", keep, metadata, maxShardBytes } = check(saveSchema, options);
-  return { write, keep, metadata, maxShardBytes: maxShardBytes === undefined ? undefined : parseBytes(maxShardBytes, "maxShardBytes") };
 }

@@ -1,13 +1,12 @@
 /** nginx on loopback, as a web server for the benches: its own package, one configuration, ended with the bench. */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { get } from "node:http";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { installCommand } from "../../test/support/debian-packages.js";
 import { selfSigned } from "../../test/support/origin/certificate.js";
+import { Daemon, freePort } from "../../test/support/peers/daemon.js";
 
 const COMMAND = "nginx";
 const PACKAGE = "nginx-light";
@@ -28,19 +27,19 @@ export interface Nginx {
 
 /** Serves the files below `root`. Installs the package where nginx is missing, and throws where that fails. */
 export async function startNginx(root: string, { tls = false }: { readonly tls?: boolean } = {}): Promise<Nginx> {
-  install();
+  installCommand(COMMAND, PACKAGE);
   const folder = await mkdtemp(join(tmpdir(), "millrace-nginx-"));
   try {
     const caFile = tls ? await writeCertificate(folder) : undefined;
     for (let tries = 1; ; tries++) {
       const [port, statusPort] = [await freePort(), await freePort()];
       await writeFile(join(folder, "nginx.conf"), configuration(folder, root, port, statusPort, tls));
-      const server = spawnServer(folder);
+      const server = startServer(folder);
       const statusUrl = `http://127.0.0.1:${statusPort}/status`;
       if (await answers(server, statusUrl))
         return handle(server, folder, `${tls ? "https" : "http"}://127.0.0.1:${port}`, statusUrl, caFile);
-      await end(server);
-      if (tries === PORT_TRIES) throw new Error("nginx does not start; its messages are above");
+      await server.stop("SIGTERM");
+      if (tries === PORT_TRIES) throw new Error(`nginx does not start:\n${server.output.slice(-2000)}`);
     }
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
@@ -62,23 +61,6 @@ export async function requestsSoFar(statusUrl: string): Promise<number> {
   const [, requests] = /^\s*\d+ \d+ (\d+)\s*$/m.exec(text) ?? [];
   if (requests === undefined) throw new Error(`nginx's status page is not understood: ${text}`);
   return Number(requests);
-}
-
-function install(): void {
-  if (spawnSync("sh", ["-c", `command -v ${COMMAND}`], { stdio: "ignore" }).status === 0) return;
-  console.error(`  nginx is missing: installing ${PACKAGE}`);
-  const options = { stdio: "inherit", env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } } as const;
-  const sudo = process.getuid?.() === 0 ? [] : ["sudo", "-n", "-E"];
-  const apt = (...words: string[]) => {
-    const [command, ...rest] = [...sudo, "apt-get", ...words];
-    execFileSync(command!, rest, { ...options, stdio: ["ignore", "ignore", "inherit"] });
-  };
-  try {
-    apt("update", "-q");
-    apt("install", "-q", "-y", "--no-install-recommends", PACKAGE);
-  } catch (cause) {
-    throw new Error(`This scenario needs nginx. Install it as root: apt-get install --no-install-recommends ${PACKAGE}`, { cause });
-  }
 }
 
 async function writeCertificate(folder: string): Promise<string> {
@@ -105,41 +87,23 @@ http {
 `;
 }
 
-/** The kernel ends nginx if this process dies without ending it. */
-function spawnServer(folder: string): ChildProcess {
-  return spawn("setpriv", ["--pdeathsig", "TERM", COMMAND, "-e", "stderr", "-p", folder, "-c", join(folder, "nginx.conf")], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
+/** Its workers end with it. */
+function startServer(folder: string): Daemon {
+  return new Daemon(COMMAND, ["-e", "stderr", "-p", folder, "-c", join(folder, "nginx.conf")], "TERM");
 }
 
-async function answers(server: ChildProcess, statusUrl: string): Promise<boolean> {
+async function answers(server: Daemon, statusUrl: string): Promise<boolean> {
   for (const limit = performance.now() + START_LIMIT_MS; performance.now() < limit; await sleep(20)) {
-    if (server.exitCode !== null) return false;
+    if (server.hasEnded) return false;
     if (await requestsSoFar(statusUrl).catch(() => undefined)) return true;
   }
   return false;
 }
 
-function handle(server: ChildProcess, folder: string, endpoint: string, statusUrl: string, caFile: string | undefined): Nginx {
+function handle(server: Daemon, folder: string, endpoint: string, statusUrl: string, caFile: string | undefined): Nginx {
   const close = async (): Promise<void> => {
-    await end(server);
+    await server.stop("SIGTERM");
     await rm(folder, { recursive: true, force: true });
   };
   return { endpoint, statusUrl, caFile, close };
-}
-
-async function end(server: ChildProcess): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return;
-  const ended = once(server, "exit");
-  server.kill("SIGTERM");
-  await ended;
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
 }

@@ -29,7 +29,7 @@ const object = objectVersion(
   { path: "a", size: 64 * MIB, etag: "1", lastModified: undefined },
   { mount: "/a", admission: "pin", share: 1 },
 );
-cache.refer(object.id);
+cache.refer(object);
 (await cache.acquire(object, 0, object.size, { priority: 0 })).release();
 const hit = (begin: number, end: number) => async () => (await cache.acquire(object, begin, end, { priority: 0 })).release();
 const streaming = await BlockCache.open({ memoryBytes: 0, disk: [], blockSize: MIB });

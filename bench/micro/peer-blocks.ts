@@ -32,7 +32,7 @@ const self = (id: string): PeerIdentity => ({
 const auth = { secret: "a secret of some length" };
 
 const held = await BlockCache.open({ memoryBytes: 300 * MIB, disk: [], blockSize: MIB });
-held.refer(object.id);
+held.refer(object);
 (await held.acquire(object, 0, object.size, { priority: 0 })).release();
 const server = await PeerServer.start({ listen: "127.0.0.1:0", identity: self("owner"), blocks: held, resolve: () => object, auth });
 const owner = { id: "owner", weight: 1, labels: {}, url: `http://127.0.0.1:${server.address.port}` };

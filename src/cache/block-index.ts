@@ -10,19 +10,24 @@ export interface HeldBlock {
   readonly charge: number;
   /** Whose it is; undefined for what an earlier process left until this one asks for it. */
   rules: HoldRules | undefined;
+  /** When it came it was another node's to hold. */
+  readonly copy: boolean;
   /** Grows with each use: the smallest stamp is the oldest. */
   stamp: number;
 }
 
+/** "needed": an open dataset needs it. "free": it may go. "copy": it is another node's to hold, and goes before all others. */
+export type Standing = "needed" | "free" | "copy";
+
 /** Says which blocks may go: set by admission, asked by the tiers. */
 export interface Eviction {
-  /** False: an open dataset needs it. */
-  evictable(block: HeldBlock): boolean;
+  standing(block: HeldBlock): Standing;
 }
 
 /**
- * Who asks for room: a pinned block that an open dataset refers to, one that nobody refers to (yet), or one of an `lru` mount. A guest may
- * only have what earlier processes left and nobody has used since; the others whatever is in the queues.
+ * Who asks for room: a pinned block that an open dataset refers to, one that nobody refers to (yet) or that is a copy of what another node
+ * holds, or one of an `lru` mount. A guest may only have what earlier processes left and nobody has used since; the others whatever is in the
+ * queues.
  */
 export type Claim = "referred" | "guest" | "lru";
 
@@ -37,6 +42,7 @@ export class BlockIndex<B extends HeldBlock> {
   readonly #eviction: Eviction;
   readonly #objects = new Map<string, Map<number, B>>();
   readonly #queues = new Map<string, Set<B>>();
+  readonly #copies = new Set<B>();
   readonly #held = new Map<string, number>();
   #stamp = 0;
   #bytes = 0;
@@ -87,21 +93,21 @@ export class BlockIndex<B extends HeldBlock> {
     if (blocks.size === 0) this.#objects.delete(block.objectId);
     this.#bytes -= block.length;
     this.#hold(block, -block.charge);
-    this.#queues.get(mountOf(block))?.delete(block);
+    this.#dequeue(block);
     return true;
   }
 
   /** Notes a use: an evictable block becomes the youngest, a pinned one has no age. */
   touch(block: B): void {
-    const queue = this.#queues.get(mountOf(block));
-    if (queue?.delete(block) !== true) return;
+    const queue = this.#dequeue(block);
+    if (queue === undefined) return;
     block.stamp = ++this.#stamp;
     queue.add(block);
   }
 
   /** Gives a block that an earlier process left to the mount that uses it now. */
   adopt(block: B, rules: HoldRules): void {
-    this.#queues.get(mountOf(block))?.delete(block);
+    this.#dequeue(block);
     this.#hold(block, -block.charge);
     block.rules = rules;
     this.#hold(block, block.charge);
@@ -111,7 +117,7 @@ export class BlockIndex<B extends HeldBlock> {
   /** The object is referred to now, or not any more: its blocks leave or enter the queues. */
   requeue(objectId: string): void {
     for (const block of this.#objects.get(objectId)?.values() ?? []) {
-      this.#queues.get(mountOf(block))?.delete(block);
+      this.#dequeue(block);
       this.#enqueue(block);
     }
   }
@@ -126,16 +132,22 @@ export class BlockIndex<B extends HeldBlock> {
     }
   }
 
-  /** The oldest block that may go; of one mount only where `mount` is given. */
+  /** The oldest block that may go, copies first; of one mount only where `mount` is given. */
   oldest(claim: Claim, mount?: string): B | undefined {
     if (claim === "guest") return mount === undefined ? this.#first(UNCLAIMED) : undefined;
-    if (mount !== undefined) return this.#first(mount);
-    let found: B | undefined;
+    if (mount !== undefined) return this.#copyOf(mount) ?? this.#first(mount);
+    let found: B | undefined = this.#copies.values().next().value;
+    if (found !== undefined) return found;
     for (const name of this.#queues.keys()) {
       const first = this.#first(name);
       if (first !== undefined && (found === undefined || first.stamp < found.stamp)) found = first;
     }
     return found;
+  }
+
+  #copyOf(mount: string): B | undefined {
+    for (const block of this.#copies) if (mountOf(block) === mount) return block;
+    return undefined;
   }
 
   #first(queue: string): B | undefined {
@@ -147,9 +159,21 @@ export class BlockIndex<B extends HeldBlock> {
     this.#held.set(mount, (this.#held.get(mount) ?? 0) + charge);
   }
 
+  /** The queue it was in. */
+  #dequeue(block: B): Set<B> | undefined {
+    if (this.#copies.delete(block)) return this.#copies;
+    const queue = this.#queues.get(mountOf(block));
+    return queue?.delete(block) === true ? queue : undefined;
+  }
+
   #enqueue(block: B): void {
-    if (!this.#eviction.evictable(block)) return;
+    const standing = this.#eviction.standing(block);
+    if (standing === "needed") return;
     if (block.rules !== undefined) block.stamp = ++this.#stamp;
+    if (standing === "copy") {
+      this.#copies.add(block);
+      return;
+    }
     const mount = mountOf(block);
     const queue = this.#queues.get(mount);
     if (queue === undefined) this.#queues.set(mount, new Set([block]));

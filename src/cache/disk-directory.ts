@@ -109,9 +109,9 @@ export class DiskDirectory {
   }
 
   /** Writes a block that room was promised for. Resolves when it is on disk or has failed; it can be read meanwhile. */
-  async write(object: ObjectVersion, block: number, slot: Slot): Promise<void> {
+  async write(object: ObjectVersion, block: number, slot: Slot, copy: boolean): Promise<void> {
     const { counters } = this.#parts;
-    const held: DiskBlock = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, writing: true };
+    const held: DiskBlock = { ...this.#entry(object.id, block, slot.bytes.length), rules: object.rules, copy, writing: true };
     slot.retain();
     remember(held, slot);
     this.index.add(held);
@@ -181,7 +181,7 @@ export class DiskDirectory {
   #entry(objectId: string, block: number, length: number): DiskBlock {
     const { blockSize } = this.#parts;
     const charge = this.room.charge(length);
-    return { objectId, block, blockSize, length, charge, rules: undefined, stamp: 0, writing: false, slot: undefined };
+    return { objectId, block, blockSize, length, charge, rules: undefined, copy: false, stamp: 0, writing: false, slot: undefined };
   }
 
   /** Takes in a file that a read found before the scan did, or that another process wrote. */

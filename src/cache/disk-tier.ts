@@ -165,9 +165,9 @@ export class DiskTier {
   }
 
   /** Queues a block that room was promised for. Resolves at once, or when the queue has room again. */
-  async write(reservation: DiskReservation, object: ObjectVersion, block: number, slot: Slot): Promise<void> {
+  async write(reservation: DiskReservation, object: ObjectVersion, block: number, slot: Slot, copy: boolean): Promise<void> {
     this.#queued += slot.bytes.length;
-    const written = reservation.directory.write(object, block, slot).finally(() => {
+    const written = reservation.directory.write(object, block, slot, copy).finally(() => {
       this.#writes.delete(written);
       this.#queued -= slot.bytes.length;
       if (this.#queued > MAX_QUEUED) return;

@@ -6,19 +6,23 @@ import { link, readFile, rename, stat, utimes, writeFile } from "node:fs/promise
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DiskCounters } from "./disk-counters.js";
 import { errorCode, removeFile } from "./file-io.js";
-import { isGone, type ProcessIdentity, parseIdentity } from "./process-identity.js";
+import { isGone, isRunning, type ProcessIdentity, parseIdentity } from "./process-identity.js";
 
 export interface LockTimes {
+  /** A holder that is seen to have been stopped (SIGSTOP) is passed over when it has not touched the file for so long. */
+  readonly stoppedMs: number;
   /** A holder that has not touched the file for so long stands still or is gone: its lock is taken over. */
   readonly staleMs: number;
   /** How often a holder touches it. */
   readonly heartbeatMs: number;
 }
 
+/** A holder that is seen to run, by a waiter of the same machine, is late and no more: a busy machine may keep it from its heartbeat. */
+const RUNNING_STALE_MS = 5_000;
 /** A loop may wait for the lock: a holder that stands still costs it this, and one that was only late costs a little order. */
-const QUICK: LockTimes = { staleMs: 1_500, heartbeatMs: 300 };
+const QUICK: LockTimes = { stoppedMs: 600, staleMs: 1_500, heartbeatMs: 300 };
 /** Nobody waits for the lock, and to take it over from one that was only late costs more than to wait. */
-export const PATIENT: LockTimes = { staleMs: 10_000, heartbeatMs: 1_000 };
+export const PATIENT: LockTimes = { stoppedMs: 10_000, staleMs: 10_000, heartbeatMs: 1_000 };
 /** Far longer than the time after which a lock is taken over: whoever waits gets it, or something else is wrong. */
 const WAIT_MS = 15_000;
 const POLL_MS = 5;
@@ -100,7 +104,8 @@ export class FileLock {
     );
     // A holder that died between making the file and writing into it leaves it empty: then only its age tells.
     const gone = holder !== undefined && isGone(holder, this.#me);
-    if (!gone && Date.now() - touched < this.#times.staleMs) return false;
+    const late = Date.now() - touched;
+    if (!gone && (late < this.#times.stoppedMs || late < (await this.#patienceWith(holder)))) return false;
     const aside = `${this.#path}.${this.#me.instance}`;
     try {
       await rename(this.#path, aside);
@@ -113,6 +118,13 @@ export class FileLock {
       await removeFile(aside).catch(() => false);
     }
     return true;
+  }
+
+  /** How long a holder that is not known to be gone may be silent. */
+  async #patienceWith(holder: ProcessIdentity | undefined): Promise<number> {
+    const running = holder && (await isRunning(holder, this.#me));
+    if (running === undefined) return this.#times.staleMs;
+    return running ? Math.max(RUNNING_STALE_MS, this.#times.staleMs) : this.#times.stoppedMs;
   }
 
   async #touch(): Promise<void> {

@@ -52,11 +52,11 @@ export class MemoryTier {
   }
 
   /** Takes in a block that room was promised for. The tier is one more holder of the slot. */
-  add(object: ObjectVersion, block: number, begin: number, slot: Slot): void {
+  add(object: ObjectVersion, block: number, begin: number, slot: Slot, copy: boolean): void {
     slot.retain();
     this.#slab.enterTier(slot);
     const length = slot.bytes.length;
-    const held = { objectId: object.id, block, begin, slot, length, charge: slot.cost, rules: object.rules, stamp: 0 };
+    const held = { objectId: object.id, block, begin, slot, length, charge: slot.cost, rules: object.rules, copy, stamp: 0 };
     this.index.add(held);
   }
 

@@ -2,7 +2,7 @@ import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
 import { leaseSpan, releaseAll } from "../blocks/span-slots.js";
-import type { SlotSource } from "./block-loader.js";
+import type { SlotSource } from "./slot-source.js";
 
 /** The last tier: one ranged GET, from the socket into the slots. It has every block, so it never answers `undefined`. */
 export class OriginSource implements SlotSource {

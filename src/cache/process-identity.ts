@@ -38,3 +38,12 @@ export function isGone(other: ProcessIdentity, mine: ProcessIdentity): boolean {
     return (error as NodeJS.ErrnoException).code === "ESRCH";
   }
 }
+
+/** Whether the process runs, rather than having been stopped (SIGSTOP); undefined where that cannot be known from here. */
+export async function isRunning(other: ProcessIdentity, mine: ProcessIdentity): Promise<boolean | undefined> {
+  if (other.host !== mine.host) return undefined;
+  const stat = await readFile(`/proc/${other.pid}/stat`, "utf8").catch(() => undefined);
+  // `pid (name) state …`, proc(5): the name may hold anything.
+  const state = stat?.slice(stat.lastIndexOf(")") + 2)[0];
+  return state === undefined ? undefined : !"TtZX".includes(state);
+}

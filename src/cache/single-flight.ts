@@ -170,6 +170,15 @@ export class Flight {
     for (const [ticket] of this.#take()) ticket.fail(error);
   }
 
+  /** Ends it without bytes: those who wait are to be given another flight. */
+  handOver(): Apart[] {
+    if (this.#ended) return [];
+    return Array.from(this.#take(), ([ticket, wants]) => {
+      ticket.forget(this);
+      return { ticket, ...wants };
+    });
+  }
+
   #take(): Map<Ticket, Waiting> {
     const waiting = this.#waiting;
     this.#waiting = new Map();

@@ -1,4 +1,5 @@
 /** The block cache: memory → disks → origin. What is here is served without I/O; what is not is fetched once, however many ask. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { BlockLease, Demand, Tier } from "../blocks/block-source.js";
 import type { HoldRules, ObjectVersion } from "../blocks/object-version.js";
 import { Slab } from "../blocks/slab.js";
@@ -6,15 +7,17 @@ import { partOf } from "../blocks/span.js";
 import { abortedError, MillraceError } from "../errors.js";
 import type { OriginStore } from "../storage/origin-store.js";
 import { copyBytes } from "../util/copy-bytes.js";
-import { Admission, References } from "./admission.js";
-import { BlockLoader, type LoadDemand, type SlotSource } from "./block-loader.js";
+import { Admission, type IsElsewhere, References } from "./admission.js";
+import { BlockLoader } from "./block-loader.js";
 import { CacheCounters, type CacheStats } from "./cache-counters.js";
 import { CacheFill } from "./cache-fill.js";
 import { type CacheLog, type DiskDirectoryOptions, DiskTier } from "./disk-tier.js";
 import { Holdings } from "./holdings.js";
+import type { LoadDemand } from "./load-job.js";
 import { MemoryTier } from "./memory-tier.js";
 import { OriginSource } from "./origin-source.js";
 import { FlightTable, Ticket } from "./single-flight.js";
+import type { SlotSource } from "./slot-source.js";
 import { HeldSpan, type SpanLease } from "./span-lease.js";
 
 export type { SpanLease } from "./span-lease.js";
@@ -29,6 +32,8 @@ export interface BlockCacheOptions {
   readonly ioThreads?: boolean | undefined;
   /** Sources to ask between the disks and the origin. */
   readonly sources?: ((slab: Slab) => readonly SlotSource[]) | undefined;
+  /** Hold also what is another node's, where there is room that nothing else takes. Default: false. */
+  readonly copies?: boolean | undefined;
 }
 
 /** Priority, signal and account of one acquire, and whether its neighbours will be wanted. */
@@ -46,9 +51,16 @@ export class BlockCache {
   readonly #flights = new FlightTable();
   readonly #loader: BlockLoader;
   readonly #counters = new CacheCounters();
+  #changes = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor(options: BlockCacheOptions, slab: Slab, references: References, disk: DiskTier | undefined) {
+  private constructor(
+    options: BlockCacheOptions,
+    slab: Slab,
+    sources: readonly SlotSource[],
+    references: References,
+    disk: DiskTier | undefined,
+  ) {
     this.slab = slab;
     this.blockSize = options.blockSize;
     this.#references = references;
@@ -63,7 +75,9 @@ export class BlockCache {
       disk,
       admission: new Admission(references, this.#memory, disk),
       flights: this.#flights,
-      sources: [...(options.sources?.(slab) ?? []), new OriginSource(slab, options.blockSize, options.ioThreads)],
+      isElsewhere: isElsewhere(sources, options.blockSize) ?? (() => false),
+      copies: options.copies === true,
+      sources,
       counters: this.#counters,
     });
   }
@@ -71,10 +85,11 @@ export class BlockCache {
   /** Throws MILLRACE_CONFIG, naming `cache.disk[i].path`, where a directory cannot be written. */
   static async open(options: BlockCacheOptions): Promise<BlockCache> {
     const slab = new Slab();
-    const references = new References();
     const { disk: directories, blockSize, log } = options;
+    const sources = [...(options.sources?.(slab) ?? []), new OriginSource(slab, blockSize, options.ioThreads)];
+    const references = new References(isElsewhere(sources, blockSize));
     const disk = directories.length === 0 ? undefined : await DiskTier.open({ directories, blockSize, slab, eviction: references, log });
-    return new BlockCache(options, slab, references, disk);
+    return new BlockCache(options, slab, sources, references, disk);
   }
 
   /** The disk tier, for those who keep other things under its capacity. */
@@ -83,12 +98,23 @@ export class BlockCache {
   }
 
   /** A dataset uses the object: under `pin` its blocks are not evicted until `unrefer` was called as often. */
-  refer(objectId: string): void {
-    if (this.#references.add(objectId)) this.#holdings.requeue(objectId);
+  refer(object: ObjectVersion): void {
+    if (this.#references.add(object)) this.#holdings.requeue(object.id);
   }
 
   unrefer(objectId: string): void {
     if (this.#references.remove(objectId)) this.#holdings.requeue(objectId);
+  }
+
+  /** Other nodes hold other blocks from now on: what has become theirs may go when room is needed, what has become ours stays. */
+  async ownersChanged(): Promise<void> {
+    const change = ++this.#changes;
+    for (const id of this.#references.objectIds()) {
+      if (change !== this.#changes || this.#closed !== undefined) return;
+      this.#holdings.requeue(id);
+      // Of 400,000 blocks it takes a second in all.
+      await nextTurn();
+    }
   }
 
   /**
@@ -243,6 +269,13 @@ export class BlockCache {
       if (bytes[tier] > 0) demand.served?.(tier, bytes[tier], 0);
     }
   }
+}
+
+/** Undefined where no source is another node. */
+function isElsewhere(sources: readonly SlotSource[], blockSize: number): IsElsewhere | undefined {
+  const nodes = sources.filter((source) => source.elsewhere !== undefined);
+  if (nodes.length === 0) return undefined;
+  return (object, block) => object.rules.local !== true && nodes.some((source) => source.elsewhere!(object, block * blockSize));
 }
 
 function closedError(): MillraceError {

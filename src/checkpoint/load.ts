@@ -22,7 +22,7 @@ export interface CheckpointFile {
   readonly tensors: readonly TensorEntry[];
 }
 /** A tensor, or rows of one, and where its bytes are. */
-interface Part extends TensorEntry {
+interface WantedTensor extends TensorEntry {
   readonly file: CheckpointFile;
 }
 
@@ -40,14 +40,15 @@ export class LoadedCheckpoint implements Checkpoint {
   readonly tensors: readonly TensorInfo[];
   readonly #call: Call;
   readonly #source: string;
-  readonly #parts: ReadonlyMap<string, Part>;
+  readonly #tensors: ReadonlyMap<string, WantedTensor>;
 
   constructor(call: Call, source: string, files: readonly CheckpointFile[]) {
     this.#call = call;
     this.#source = source;
-    this.#parts = new Map(files.flatMap((file) => file.tensors.map((tensor) => [tensor.name, { ...tensor, file }])));
-    this.metadata = Object.assign({}, ...files.map(({ metadata }) => metadata).reverse());
-    this.tensors = Array.from(this.#parts.values(), ({ name, dtype, shape, begin, end }) => ({
+    this.#tensors = new Map(files.flatMap((file) => file.tensors.map((tensor) => [tensor.name, { ...tensor, file }])));
+    // The first file's come last, and stay.
+    this.metadata = Object.fromEntries(files.toReversed().flatMap(({ metadata }) => Object.entries(metadata)));
+    this.tensors = Array.from(this.#tensors.values(), ({ name, dtype, shape, begin, end }) => ({
       name,
       dtype,
       shape,
@@ -56,39 +57,46 @@ export class LoadedCheckpoint implements Checkpoint {
   }
 
   async tensor(name: string, { rows, ...watch }: TensorOptions = {}): Promise<TensorView> {
-    const whole = this.#part(name);
-    const part = rows === undefined ? whole : rowsOf(whole, rows);
-    for await (const [tensor] of this.#read([part], "load", watch)) return tensor!;
-    throw new Error("unreachable: one tensor is one run");
+    const whole = this.#wanted(name);
+    const [tensor] = await this.#loaded([rows === undefined ? whole : rowsOf(whole, rows)], watch);
+    return tensor!;
   }
 
   async load({ names, ...watch }: LoadOptions = {}): Promise<ReadonlyMap<string, TensorView>> {
     const wanted = names === undefined ? undefined : new Set(names);
-    for (const name of wanted ?? []) this.#part(name);
-    const parts = [...this.#parts.values()].filter(({ name }) => wanted?.has(name) ?? true);
-    const loaded = new Map<string, TensorView>();
-    for await (const tensors of this.#read(parts, "load", watch)) for (const tensor of tensors) loaded.set(tensor.name, tensor);
-    return loaded;
+    for (const name of wanted ?? []) this.#wanted(name);
+    const tensors = [...this.#tensors.values()].filter(({ name }) => wanted?.has(name) ?? true);
+    return new Map((await this.#loaded(tensors, watch)).map((tensor) => [tensor.name, tensor]));
   }
 
   async *stream(watch: Watch = {}): AsyncGenerator<TensorView, void, undefined> {
-    for await (const tensors of this.#read([...this.#parts.values()], "stream", watch)) yield* tensors;
+    for await (const tensors of this.#read([...this.#tensors.values()], "stream", watch)) yield* tensors;
   }
 
-  #part(name: string): Part {
-    const part = this.#parts.get(name);
-    if (part !== undefined) return part;
+  async #loaded(tensors: readonly WantedTensor[], watch: Watch): Promise<TensorView[]> {
+    const loaded: TensorView[][] = [];
+    for await (const run of this.#read(tensors, "load", watch)) loaded.push(run);
+    return loaded.flat();
+  }
+
+  #wanted(name: string): WantedTensor {
+    const tensor = this.#tensors.get(name);
+    if (tensor !== undefined) return tensor;
     throw new MillraceError(
       "MILLRACE_NOT_FOUND",
-      `${this.#source} has no tensor ${quoted(name)}; \`tensors\` lists the ${this.#parts.size} it has`,
+      `${this.#source} has no tensor ${quoted(name)}; \`tensors\` lists the ${this.#tensors.size} it has`,
     );
   }
 
-  /** The parts, file by file and ascending, as their runs arrive. */
-  #read(parts: readonly Part[], way: "load" | "stream", { signal, onProgress }: Watch): AsyncGenerator<TensorView[], void, undefined> {
-    for (const part of parts) checkLength(part);
+  /** The tensors, file by file and ascending, as their runs arrive. */
+  #read(
+    tensors: readonly WantedTensor[],
+    way: "load" | "stream",
+    { signal, onProgress }: Watch,
+  ): AsyncGenerator<TensorView[], void, undefined> {
+    for (const tensor of tensors) checkLength(tensor);
     const meter = new ProgressMeter(onProgress);
-    const jobs = byFile(parts).flatMap((of) =>
+    const jobs = byFile(tensors).flatMap((of) =>
       planRuns(of.map(extentOf), { mostBytes: RUN_BYTES[way] }).map((run) =>
         this.#job(run, of.slice(run.first, run.first + run.places.length), meter),
       ),
@@ -96,10 +104,10 @@ export class LoadedCheckpoint implements Checkpoint {
     return reported(inOrder(jobs, way === "load" ? LOAD_AHEAD_BYTES : STREAM_AHEAD_BYTES, signal), meter);
   }
 
-  #job(run: Run, parts: readonly Part[], meter: ProgressMeter): Job<TensorView[]> {
-    const { info } = parts[0]!.file;
+  #job(run: Run, tensors: readonly WantedTensor[], meter: ProgressMeter): Job<TensorView[]> {
+    const { info } = tensors[0]!.file;
     const bytes = run.pieces.reduce((sum, { begin, end }) => sum + end - begin, 0);
-    meter.expect(parts.length, bytes);
+    meter.expect(tensors.length, bytes);
     const request: PiecesRequest = { path: info.path, version: info, pieces: run.pieces, byteLength: run.byteLength };
     const read = async (signal: AbortSignal): Promise<TensorView[]> => {
       let done = 0;
@@ -109,8 +117,8 @@ export class LoadedCheckpoint implements Checkpoint {
       };
       const onProgress = (progress: { bytes: number }): void => to(progress.bytes);
       const { buffer } = (await this.#call("readPieces", request, { signal, onProgress })) as Uint8Array<ArrayBuffer>;
-      to(bytes, parts.length);
-      return parts.map((part, i) => new TensorView(part, buffer, run.places[i]!, part.end - part.begin));
+      to(bytes, tensors.length);
+      return tensors.map((tensor, i) => new TensorView(tensor, buffer, run.places[i]!, tensor.end - tensor.begin));
     };
     return { bytes: run.byteLength, run: read };
   }
@@ -121,37 +129,37 @@ async function* reported<T>(results: AsyncIterable<T>, meter: ProgressMeter): As
   meter.report();
 }
 
-function extentOf({ begin, end, dtype }: Part): { begin: number; end: number; align: number } {
+function extentOf({ begin, end, dtype }: WantedTensor): { begin: number; end: number; align: number } {
   return { begin, end, align: alignmentOf(dtype) };
 }
 
 /** Neighbours of one file together. */
-function byFile(parts: readonly Part[]): Part[][] {
-  const groups: Part[][] = [];
-  for (const part of parts) {
+function byFile(tensors: readonly WantedTensor[]): WantedTensor[][] {
+  const groups: WantedTensor[][] = [];
+  for (const tensor of tensors) {
     const group = groups.at(-1);
-    if (group?.[0]?.file === part.file) group.push(part);
-    else groups.push([part]);
+    if (group?.[0]?.file === tensor.file) group.push(tensor);
+    else groups.push([tensor]);
   }
   return groups;
 }
 
-function checkLength({ name, shape, begin, end }: Part): void {
+function checkLength({ name, shape, begin, end }: WantedTensor): void {
   if (end - begin <= MOST_BYTES) return;
   const most = `its ${end - begin} bytes are more than the ${MOST_BYTES} that an array can have`;
   throw new MillraceError("MILLRACE_CONFIG", `tensor ${quoted(name)} [${shape}]: ${most}; ask for some of its \`rows\` at a time`);
 }
 
 /** The part of a tensor that these rows are. */
-function rowsOf(part: Part, { from, to }: { from: number; to: number }): Part {
-  const [count, ...row] = part.shape;
+function rowsOf(tensor: WantedTensor, { from, to }: { from: number; to: number }): WantedTensor {
+  const [count, ...row] = tensor.shape;
   const refuse = (problem: string): MillraceError =>
-    new MillraceError("MILLRACE_CONFIG", `rows of tensor ${quoted(part.name)}: ${problem}`);
+    new MillraceError("MILLRACE_CONFIG", `rows of tensor ${quoted(tensor.name)}: ${problem}`);
   if (count === undefined) throw refuse("it is a scalar, and has none");
   if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= count))
     throw refuse(`${from} to ${to} are not among its ${count}`);
-  const rowBits = row.reduce((product, dimension) => product * dimension, DTYPES.get(part.dtype)!.bits);
+  const rowBits = row.reduce((product, dimension) => product * dimension, DTYPES.get(tensor.dtype)!.bits);
   if ((from * rowBits) % 8 !== 0 || (to * rowBits) % 8 !== 0)
-    throw refuse(`${from} to ${to} of ${rowBits} bits each (${part.dtype}) do not begin and end at whole bytes`);
-  return { ...part, shape: [to - from, ...row], begin: part.begin + (from * rowBits) / 8, end: part.begin + (to * rowBits) / 8 };
+    throw refuse(`${from} to ${to} of ${rowBits} bits each (${tensor.dtype}) do not begin and end at whole bytes`);
+  return { ...tensor, shape: [to - from, ...row], begin: tensor.begin + (from * rowBits) / 8, end: tensor.begin + (to * rowBits) / 8 };
 }

@@ -3,10 +3,10 @@ import { randomBytes } from "node:crypto";
 import type { NamedTensor, ObjectInfo, SaveOptions } from "../api.js";
 import type { SaveRequest, SaveRoom } from "../engine/save-protocol.js";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
-import { checkSaveOptions } from "../options.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import type { Call } from "./load.js";
+import { checkSaveOptions } from "./save-options.js";
 import { type PlannedFile, planSave } from "./save-plan.js";
 
 /** See `Millrace.saveCheckpoint`. `nextId`: a number that no other save of this mill has. */

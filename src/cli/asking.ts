@@ -11,7 +11,7 @@ const MEMORY = "64MiB";
 export async function openAsking(options: MillraceOptions, console: Console): Promise<Millrace> {
   const { cache, peers } = options;
   if (peers === undefined) throw new UsageError("the configuration has no peers: there is no cluster to ask");
-  const { listen: _listen, advertise: _advertise, weight: _weight, ...found } = peers;
+  const { listen: _listen, health: _health, advertise: _advertise, weight: _weight, ...found } = peers;
   return openMillrace({
     ...options,
     cache: { blockSize: cache?.blockSize, metadata: cache?.metadata, memory: MEMORY },

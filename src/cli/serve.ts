@@ -12,7 +12,8 @@ export const serve: Command = {
   summary: "hold and serve a cache until SIGTERM or SIGINT",
   parameters: "",
   help: [
-    "Listens at peers.listen for the other nodes; /healthz and /readyz answer there. On SIGTERM it finishes what it was asked for.",
+    "Listens at peers.listen for the other nodes; /healthz and /readyz answer there, and at peers.health without TLS.",
+    "On SIGTERM it finishes what it was asked for.",
     "--metrics <host:port>   answer GET /metrics there with the figures of mill.stats(), for Prometheus",
     "--verbose               log what is of interest to developers too",
   ],

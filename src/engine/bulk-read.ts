@@ -1,9 +1,10 @@
 /** Long reads through the cache: in parts, several at once, into one stretch of memory that is then the reader's own. */
+import { constants } from "node:buffer";
 import pLimit from "p-limit";
 import type { Destination } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { BlockCache, SpanLease } from "../cache/tier-chain.js";
-import { throwIfAborted } from "../errors.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { uninitializedBuffer } from "../util/copy-bytes.js";
 import { ProgressMeter } from "../util/progress-meter.js";
@@ -27,6 +28,8 @@ export interface Part {
 const PART_BYTES = 8 * 2 ** 20;
 /** Of one read in flight: 16 connections of 60 MB/s, less the 30 ms that each takes to its first byte, are 800 MB/s. */
 const PARTS_AT_ONCE = 16;
+/** The same where they lie in the slab meanwhile: 64 MiB. */
+const HELD_AT_ONCE = 8;
 /** Between two pieces, bytes that are cheaper to read than to ask around: a block, which a cache would read whole anyway. */
 const MAX_GAP = 2 ** 20;
 
@@ -49,7 +52,10 @@ export function planParts(pieces: readonly Piece[]): Part[] {
   return parts;
 }
 
-/** The pieces, ascending, in one stretch of fresh memory of `byteLength`. What lies between them there is whatever was there before. */
+/**
+ * The pieces, ascending, in one stretch of fresh memory of `byteLength`. What lies between them there is whatever was there before.
+ * Throws MILLRACE_CONFIG where no array can be so long, MILLRACE_NO_SPACE where there is no memory.
+ */
 export async function readPieces(
   cache: BlockCache,
   object: ObjectVersion,
@@ -57,7 +63,7 @@ export async function readPieces(
   byteLength: number,
   context: CallContext,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const target = new Uint8Array(uninitializedBuffer(byteLength));
+  const target = freshMemory(byteLength, object.uri);
   const place = ({ begin, end, at }: Piece): Uint8Array => target.subarray(at, at + end - begin);
   const copy = async ({ pieces: of }: Part, lease: SpanLease): Promise<void> => {
     for (const piece of of) lease.copyTo(piece.begin, place(piece));
@@ -104,12 +110,25 @@ export async function eachPart(
     1,
     parts.reduce((sum, part) => sum + bytesOf(part), 0),
   );
-  const limit = pLimit(PARTS_AT_ONCE);
+  const limit = pLimit(into === undefined ? HELD_AT_ONCE : PARTS_AT_ONCE);
   await Promise.all(parts.map((part, i) => limit(() => (signal.aborted ? undefined : read(part, i))).catch((error) => abort.abort(error))));
   throwIfAborted(context.signal, "Reading");
   if (abort.signal.aborted) throw abort.signal.reason;
   meter.did(1, 0);
   meter.report();
+}
+
+function freshMemory(byteLength: number, uri: string): Uint8Array<ArrayBuffer> {
+  // Of Node 20: one typed array has 2^32 elements at most.
+  if (byteLength > constants.MAX_LENGTH) {
+    const most = `${byteLength} bytes are more than the ${constants.MAX_LENGTH} that an array can have`;
+    throw new MillraceError("MILLRACE_CONFIG", `${uri}: ${most}; read them in parts, from \`begin\` to \`end\``, { uri });
+  }
+  try {
+    return new Uint8Array(uninitializedBuffer(byteLength));
+  } catch (cause) {
+    throw new MillraceError("MILLRACE_NO_SPACE", `${uri}: no memory for the ${byteLength} bytes that were asked for`, { uri, cause });
+  }
 }
 
 /** All memory that a part is read to. */

@@ -56,7 +56,7 @@ export async function openDataset(
   const version = ({ place, stored }: FoundObject, id?: string) => objectVersion(place.store, stored, place.rules, id);
   const ids = shards.map((shard) => version(shard).id);
   const object = (shard: number) => version(shards[shard]!, ids[shard]);
-  for (const id of ids) opener.cache.refer(id);
+  for (const shard of shards.keys()) opener.cache.refer(object(shard));
   try {
     return await indexed(opener, request, probe, context, { name, found, format, shards, object });
   } catch (error) {

@@ -3,6 +3,7 @@ import type { CacheStats } from "../cache/cache-counters.js";
 import type { MetadataStats } from "../cache/metadata-cache.js";
 import type { Figures } from "../diagnostics.js";
 import type { StoreCounters } from "../storage/count.js";
+import type { FileStats } from "./files.js";
 import type { OriginLimits } from "./origins.js";
 import type { PeerNodeStats } from "./peer-node.js";
 import type { SaveStats } from "./saves.js";
@@ -12,6 +13,7 @@ export function figures(
   limits: OriginLimits,
   cache: CacheStats,
   metadata: MetadataStats,
+  files: FileStats,
   saves: SaveStats,
   peers: PeerNodeStats | undefined,
 ): Figures {
@@ -79,6 +81,7 @@ export function figures(
       entries: metadata.entries,
       bytes: metadata.bytes,
     },
+    files: { ...files },
     saves: { ...saves },
   };
 }

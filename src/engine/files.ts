@@ -32,6 +32,12 @@ export interface PiecesRequest {
   readonly byteLength: number;
 }
 
+export interface FileStats {
+  readonly reads: number;
+  readonly bytes: number;
+  readonly reading: number;
+}
+
 export class Files {
   readonly #mounts: Mounts;
   readonly #metadata: MetadataCache;
@@ -39,6 +45,7 @@ export class Files {
   readonly #pending: PendingVersions;
   readonly #saves: Saves;
   readonly #copies: Copies;
+  readonly #stats = { reads: 0, bytes: 0, reading: 0 };
 
   /** `copyRoot`: where copies go; the first cache directory, which is chosen for its speed and space. Default: the system's. */
   constructor({ mounts, metadata, cache, pending }: SavesContext, saves: Saves, copyRoot: string | undefined) {
@@ -58,6 +65,10 @@ export class Files {
     );
   }
 
+  stats(): FileStats {
+    return this.#stats;
+  }
+
   async stat(path: string, signal: AbortSignal): Promise<StoredObject> {
     const place = await this.#mounts.resolve(path);
     const pending = this.#pending.find(place)?.stored;
@@ -72,12 +83,12 @@ export class Files {
         throw new MillraceError("MILLRACE_CONFIG", `begin, end: ${begin} to ${end} is no range of the ${object.size} bytes of ${path}`, {
           uri: object.uri,
         });
-      return readPieces(this.#cache, object, [{ begin, end, at: 0 }], end - begin, context);
+      return this.#read(object, [{ begin, end, at: 0 }], end - begin, context);
     });
   }
 
   readPieces({ path, version, pieces, byteLength }: PiecesRequest, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#current(path, version, context.signal, (object) => readPieces(this.#cache, object, pieces, byteLength, context));
+    return this.#current(path, version, context.signal, (object) => this.#read(object, pieces, byteLength, context));
   }
 
   write(path: string, parts: AsyncIterable<Uint8Array>, size: number | undefined, context: CallContext): Promise<StoredObject> {
@@ -136,6 +147,18 @@ export class Files {
     meter.did(1, 0);
     meter.report();
     return publicInfo(place, stored);
+  }
+
+  async #read(object: ObjectVersion, pieces: readonly Piece[], byteLength: number, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {
+    this.#stats.reading++;
+    try {
+      const bytes = await readPieces(this.#cache, object, pieces, byteLength, context);
+      this.#stats.reads++;
+      for (const { begin, end } of pieces) this.#stats.bytes += end - begin;
+      return bytes;
+    } finally {
+      this.#stats.reading--;
+    }
   }
 
   /** What is known of an object may be old: where the origin has another version by now, that one is used, unless `version` was asked for. */

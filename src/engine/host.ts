@@ -10,25 +10,22 @@ import { MetadataCache } from "../cache/metadata-cache.js";
 import { BlockCache } from "../cache/tier-chain.js";
 import { StatsBoard } from "../diagnostics.js";
 import { isMillraceError, MillraceError } from "../errors.js";
-import { batchBuffers } from "../loader/assemble.js";
-import type { OpenDataset, OpenedDataset, OpenLoader, PrefetchSteps, ReadRows, RunLoader } from "../loader/protocol.js";
+import type { OpenDataset, OpenLoader, ReadRows, RunLoader } from "../loader/protocol.js";
 import type { EngineConfig, WireS3 } from "../options.js";
 import { ReadAheadBudget } from "../readahead/budget.js";
 import { memoryLimit } from "../util/cgroup.js";
-import { combinedSignal } from "../util/combined-signal.js";
-import { probeFields, readRows } from "./batch-maker.js";
-import { type EngineDataset, openDataset } from "./datasets.js";
+import { inTurn } from "../util/in-turn.js";
 import { figures } from "./figures.js";
 import { Files, type PiecesRequest, type ReadRequest } from "./files.js";
 import { IoPool } from "./io-pool.js";
-import { EngineLoader } from "./loaders.js";
 import { Locator } from "./locate.js";
 import { Mounts, publicInfo } from "./mounts.js";
+import { OpenDatasets } from "./open-datasets.js";
 import { Origins, preloadStores } from "./origins.js";
 import { PeerNode } from "./peer-node.js";
 import { PendingVersions } from "./pending-versions.js";
-import { PrefetchRun, type PrefetchTerms } from "./prefetch.js";
-import { type LostItem, loaderItems, type PrefetchItem, wholeObjects } from "./prefetch-items.js";
+import { wholeObjects } from "./prefetch-items.js";
+import { Prefetches, type PrefetchRequest } from "./prefetches.js";
 import { type CallContext, type Handlers, Rpc, Transfer } from "./rpc.js";
 import { Saves, saveHandlers } from "./saves.js";
 import { Sources } from "./sources.js";
@@ -48,7 +45,6 @@ export interface HostStart {
 export class EngineHost {
   readonly #rpc: Rpc;
   readonly #board: StatsBoard;
-  readonly #config: EngineConfig;
   readonly #io: IoPool | undefined;
   readonly #origins: Origins;
   readonly #mounts: Mounts;
@@ -61,14 +57,10 @@ export class EngineHost {
   readonly #saves: Saves;
   readonly #files: Files;
   readonly #writes: Writes;
-  readonly #datasets = new Map<number, EngineDataset>();
-  /** Also those that are still being opened. */
-  readonly #loaders = new Map<number, Promise<EngineLoader>>();
-  readonly #budget: ReadAheadBudget;
+  readonly #datasets: OpenDatasets;
+  readonly #prefetches: Prefetches;
   readonly #closing = new AbortController();
-  readonly #prefetches = new Map<number, PrefetchRun>();
   readonly #timer: NodeJS.Timeout;
-  #nextId = 1;
 
   /** `ownThread`: nothing else keeps this thread alive. Resolves when the caches are open. Throws MILLRACE_CONFIG for a cache directory that cannot be written. */
   static async start(port: MessagePort, start: HostStart, ownThread: boolean): Promise<EngineHost> {
@@ -79,7 +71,9 @@ export class EngineHost {
     const context = { blockSize, originCostMs: () => host?.spanMs, log };
     const peers = start.config.peers && (await PeerNode.open(start.config.peers, disk[0]?.path, context));
     const sources = peers && ((slab: Slab) => [peers.source(slab)]);
-    const opening = BlockCache.open({ memoryBytes, disk: [...disk], blockSize, log, sources, ioThreads: start.config.ioThreads > 1 });
+    const { ioThreads } = start.config;
+    const copies = start.config.peers?.copies;
+    const opening = BlockCache.open({ memoryBytes, disk: [...disk], blockSize, log, sources, copies, ioThreads: ioThreads > 1 });
     const [blocks] = await Promise.all([opening, preloadStores(start.config)]);
     host = new EngineHost(port, start, blocks, peers, ownThread);
     try {
@@ -87,7 +81,7 @@ export class EngineHost {
       await host.#saves.recover();
       return host;
     } catch (error) {
-      await host.#close();
+      await host.#close().catch(() => {}); // The first failure is the one to tell.
       throw error;
     }
   }
@@ -98,9 +92,7 @@ export class EngineHost {
   }
 
   private constructor(port: MessagePort, { config, stats }: HostStart, cache: BlockCache, peers: PeerNode | undefined, ownThread: boolean) {
-    this.#config = config;
     this.#peers = peers;
-    this.#budget = new ReadAheadBudget({ limitBytes: memoryLimit(), usedBytes: () => process.memoryUsage.rss() });
     this.#board = new StatsBoard(stats);
     this.#cache = cache;
     this.#rpc = new Rpc(port, this.#refreshed(this.#handlers()), ownThread);
@@ -119,6 +111,12 @@ export class EngineHost {
     this.#saves = new Saves(context);
     this.#files = new Files(context, this.#saves, config.cache.disk[0]?.path);
     this.#writes = new Writes(this.#files);
+    const { maxRecordBytes } = config.limits;
+    const warn = (fields: object, message: string) => this.log("warn", fields, message);
+    const opener = { sources: this.#sources, metadata: this.#metadata, cache, maxRecordBytes, warn };
+    const budget = new ReadAheadBudget({ limitBytes: memoryLimit(), usedBytes: () => process.memoryUsage.rss() });
+    this.#datasets = new OpenDatasets(opener, { cache, shared: peers !== undefined, budget }, this.#closing.signal);
+    this.#prefetches = new Prefetches({ cache, peers, sources: this.#sources, loader: (id) => this.#datasets.loader(id) });
     this.#timer = setInterval(() => this.#refresh(), STATS_EVERY_MS).unref();
     this.#refresh();
   }
@@ -144,14 +142,14 @@ export class EngineHost {
       invalidate: (prefix: string) => this.#invalidate(prefix),
       locate: (prefix: string, { signal }: CallContext) => this.#locator.locate(prefix, signal),
       peers: () => this.#peers?.peers() ?? [],
-      openDataset: (request: OpenDataset, context: CallContext) => this.#openDataset(request, context),
-      readRows: (request: ReadRows, context: CallContext) => this.#readRows(request, context),
-      openLoader: (request: OpenLoader, context: CallContext) => this.#openLoader(request, context),
+      openDataset: (request: OpenDataset, context: CallContext) => this.#datasets.open(request, context),
+      readRows: (request: ReadRows, context: CallContext) => this.#datasets.readRows(request, context),
+      openLoader: (request: OpenLoader, context: CallContext) => this.#datasets.openLoader(request, context),
       runLoader: async (request: RunLoader, context: CallContext) =>
-        (await this.#loader(request.loaderId)).run(request, context, () => this.#refresh()),
-      closeLoader: (id: number) => this.#closeLoader(id),
-      prefetch: (request: PrefetchRequest, context: CallContext) => this.#prefetch(request, context),
-      steerPrefetch: ({ id, pause }: { id: number; pause: boolean }) => this.#prefetches.get(id)?.[pause ? "pause" : "resume"](),
+        (await this.#datasets.loader(request.loaderId)).run(request, context, () => this.#refresh()),
+      closeLoader: (id: number) => this.#datasets.closeLoader(id),
+      prefetch: (request: PrefetchRequest, context: CallContext) => this.#prefetches.run(request, context),
+      steerPrefetch: (request: { id: number; pause: boolean }) => this.#prefetches.steer(request),
       ...saveHandlers(() => this.#saves),
       close: () => this.#close(),
     };
@@ -185,69 +183,6 @@ export class EngineHost {
     context.progress(page);
   }
 
-  async #openDataset(request: OpenDataset, context: CallContext): Promise<OpenedDataset> {
-    const opener = {
-      sources: this.#sources,
-      metadata: this.#metadata,
-      cache: this.#cache,
-      maxRecordBytes: this.#config.limits.maxRecordBytes,
-      warn: (fields: object, message: string) => this.log("warn", fields, message),
-    };
-    const dataset = await openDataset(
-      opener,
-      request,
-      (opened, declared, signal) => probeFields(opened, declared, this.#cache, signal),
-      context,
-    );
-    const datasetId = this.#nextId++;
-    this.#datasets.set(datasetId, dataset);
-    return { datasetId, manifest: dataset.manifest.toShared(), fields: dataset.fields };
-  }
-
-  async #readRows(request: ReadRows, { signal }: CallContext) {
-    const dataset = this.#dataset(request.datasetId);
-    const batch = await readRows(dataset, dataset.rows(request.steps), request.rows, this.#cache, signal);
-    return new Transfer(batch, batchBuffers(batch));
-  }
-
-  async #openLoader(request: OpenLoader, { signal: asked }: CallContext): Promise<void> {
-    const signal = combinedSignal(asked, this.#closing.signal);
-    const context = { cache: this.#cache, shared: this.#peers !== undefined, budget: this.#budget };
-    const opening = EngineLoader.open(request, this.#dataset(request.datasetId), context, signal);
-    this.#loaders.set(request.loaderId, opening);
-    try {
-      await opening;
-    } catch (error) {
-      this.#loaders.delete(request.loaderId);
-      throw this.#closing.signal.aborted ? this.#closing.signal.reason : error;
-    }
-  }
-
-  async #closeLoader(id: number): Promise<void> {
-    const opening = this.#loaders.get(id);
-    this.#loaders.delete(id);
-    const loader = await opening?.catch(() => undefined); // Whoever opened it has heard of the failure.
-    await loader?.close();
-  }
-
-  async #prefetch(request: PrefetchRequest, context: CallContext) {
-    const run = new PrefetchRun(this.#cache, this.#peers, request);
-    this.#prefetches.set(request.id, run);
-    try {
-      const lost: LostItem[] = [];
-      return await run.run(await this.#prefetchItems(request.source, lost, context.signal), lost, context);
-    } finally {
-      this.#prefetches.delete(request.id);
-    }
-  }
-
-  async #prefetchItems(source: PrefetchRequest["source"], lost: LostItem[], signal: AbortSignal): Promise<PrefetchItem[]> {
-    if (typeof source === "string" || Array.isArray(source))
-      return wholeObjects(await this.#sources.find(source as string | string[], signal, (path, error) => lost.push({ path, error })));
-    const { loaderId, epoch, steps } = source as PrefetchSteps;
-    return loaderItems((await this.#loader(loaderId)).setup, epoch, steps);
-  }
-
   async #evict(prefix: string, signal: AbortSignal): Promise<number> {
     // What is not there any more has nothing to drop.
     const found = await this.#sources.find(prefix, signal, (_name, error) => {
@@ -259,18 +194,6 @@ export class EngineHost {
   async #invalidate(prefix: string): Promise<number> {
     const place = await this.#mounts.resolve(prefix);
     return this.#metadata.invalidate(place.store, place.path);
-  }
-
-  #dataset(id: number): EngineDataset {
-    const dataset = this.#datasets.get(id);
-    if (dataset === undefined) throw new MillraceError("MILLRACE_CLOSED", "The dataset's mill is closed");
-    return dataset;
-  }
-
-  #loader(id: number): Promise<EngineLoader> {
-    const loader = this.#loaders.get(id);
-    if (loader === undefined) throw new MillraceError("MILLRACE_CLOSED", "The loader is closed");
-    return loader;
   }
 
   /** Serves this node's blocks to its peers, and finds them. */
@@ -289,31 +212,32 @@ export class EngineHost {
     this.#origins.divide(processes);
     this.#peers?.divide(processes);
     const { counters, limits } = this.#origins;
-    this.#board.write(figures(counters, limits, this.#cache.stats(), this.#metadata.stats(), this.#saves.stats(), this.#peers?.stats()));
+    const [cache, metadata] = [this.#cache.stats(), this.#metadata.stats()];
+    this.#board.write(figures(counters, limits, cache, metadata, this.#files.stats(), this.#saves.stats(), this.#peers?.stats()));
   }
 
-  /** Ends runs and workers, then I/O, then the caches, and at last the connection. */
+  /** Leaves the peers, ends runs and workers, then I/O, then the caches, and at last the connection: each also where one before it fails. */
   async #close(): Promise<void> {
     clearInterval(this.#timer);
     this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill is closed"));
-    await this.#peers?.leave();
-    await Promise.all([this.#writes.close(), this.#saves.close()]);
-    this.#origins.close();
-    await Promise.allSettled([...this.#loaders.keys()].map((id) => this.#closeLoader(id)));
-    await this.#files.close();
-    await this.#cache.close();
-    await this.#peers?.close();
-    await this.#mounts.close();
-    await this.#io?.close();
-    this.#refresh();
+    await inTurn([
+      () => this.#peers?.leave(),
+      // Uploads have a moment yet, for which they need credentials; who else waits for some is not waited for.
+      () => this.#saves.settle(),
+      () => this.#origins.close(),
+      () => this.#writes.close(),
+      () => this.#saves.close(),
+      () => this.#datasets.close(),
+      () => this.#files.close(),
+      () => this.#cache.close(),
+      () => this.#peers?.close(),
+      () => this.#mounts.close(),
+      () => this.#io?.close(),
+      () => this.#refresh(),
+    ]);
   }
 }
 
 function handedOver(bytes: Uint8Array<ArrayBuffer>): Transfer<Uint8Array> {
   return new Transfer(bytes, [bytes.buffer]);
-}
-
-export interface PrefetchRequest extends PrefetchTerms {
-  readonly id: number;
-  readonly source: string | readonly string[] | PrefetchSteps;
 }

@@ -47,8 +47,11 @@ export class Election {
   async close(leave: () => Promise<void>): Promise<void> {
     this.#closing.abort();
     await this.#loop;
-    await leave();
-    if (this.#elected) await this.#parts.lock.drop();
+    try {
+      await leave();
+    } finally {
+      if (this.#elected) await this.#parts.lock.drop();
+    }
   }
 
   async #watch(): Promise<void> {

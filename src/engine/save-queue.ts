@@ -3,6 +3,7 @@ import pLimit from "p-limit";
 import { isMillraceError, MillraceError } from "../errors.js";
 import { type RetryPolicy, retried } from "../storage/retry.js";
 import type { StoredObject } from "../storage/store.js";
+import { deferred } from "../util/deferred.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { PendingFile } from "./pending-versions.js";
 import type { Journal, Spool } from "./save-spool.js";
@@ -82,13 +83,20 @@ export class SaveQueue {
     return { pending: entries.length - failed, pendingBytes: sizes.reduce((sum, size) => sum + size, 0), failed };
   }
 
-  /** Gives uploads a moment, then ends them; what is not uploaded stays on the disk for the next mill. */
-  async close(): Promise<void> {
-    const closed = new MillraceError("MILLRACE_CLOSED", "The mill was closed before the checkpoint was uploaded; the next one goes on");
-    const timer = setTimeout(() => this.#closing.abort(closed), CLOSE_WITHIN_MS);
-    await Promise.all(this.#entries.values());
+  /** Resolves when the uploads have ended, or have had a moment to. */
+  async settle(): Promise<void> {
+    const late = deferred<void>();
+    const timer = setTimeout(late.resolve, CLOSE_WITHIN_MS);
+    await Promise.race([Promise.all(this.#entries.values()), late.promise]);
     clearTimeout(timer);
-    this.#closing.abort(closed);
+  }
+
+  /** Ends the uploads; what is not uploaded stays on the disk for the next mill. */
+  async close(): Promise<void> {
+    this.#closing.abort(
+      new MillraceError("MILLRACE_CLOSED", "The mill was closed before the checkpoint was uploaded; the next one goes on"),
+    );
+    await Promise.all(this.#entries.values());
     await Promise.all([...this.#entries.keys()].map(({ spool }) => spool.leave()));
   }
 

@@ -116,8 +116,14 @@ export class Saves {
     return { ...this.#counts, uploaded: this.#queue.uploaded, bytes, removed, ...this.#queue.stats() };
   }
 
-  async close(): Promise<void> {
+  /** Ends the saves under way, and gives uploads a moment to end by themselves. */
+  async settle(): Promise<void> {
     this.#closing.abort(new MillraceError("MILLRACE_CLOSED", "The mill was closed before the checkpoint was saved"));
+    await this.#queue.settle();
+  }
+
+  /** Ends uploads; what is not uploaded stays on the disk for the next mill. */
+  async close(): Promise<void> {
     await Promise.allSettled(this.#running);
     await this.#queue.close();
   }

@@ -1,13 +1,13 @@
 /** The loader on the caller's side: places, states and statistics. The reading itself is the engine's (`run.ts`). */
 import type { Epoch, Fields, Loader, LoaderOptions, LoaderState, LoaderStats, Batch as PublicBatch } from "../api.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
-import type { LoaderConfig } from "../options.js";
 import type { OrderSpec } from "../order/spec.js";
 import { type StepPlan, stepPlan } from "../order/steps.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { Batch } from "./batch.js";
 import { BatchStream } from "./batch-stream.js";
+import type { LoaderConfig } from "./loader-options.js";
 import { type BatchMessage, type EngineClient, NO_STATS, type OpenLoader } from "./protocol.js";
 import { checkResume, loaderState, type Place } from "./state.js";
 import { WaitStats } from "./wait-stats.js";

@@ -1,7 +1,7 @@
 /** What the choice of an order depends on: the manifest and the selection, nothing else, so that every process finds the same. */
 import type { Manifest } from "../formats/manifest.js";
-import type { LoaderConfig } from "../options.js";
 import { chooseOrder, type OrderSpec } from "../order/spec.js";
+import type { LoaderConfig } from "./loader-options.js";
 import type { Rows } from "./rows.js";
 
 /** What the samples of a view take as records, bytes. */

@@ -1,8 +1,8 @@
 /** What the loader's two sides say to each other: `loader.ts` and `dataset.ts` on the caller's thread, `run.ts` on the engine's. */
 import type { Fields, LoaderStats } from "../api.js";
 import type { ManifestBuffers } from "../formats/manifest.js";
-import type { LoaderConfig } from "../options.js";
 import type { AssembledBatch } from "./assemble.js";
+import type { LoaderConfig } from "./loader-options.js";
 import type { RowsStep } from "./rows.js";
 
 /** The caller's side of the connection to the engine. */

@@ -4,7 +4,7 @@
  * Order says which sample each row is; read-ahead fetches the pieces that hold them, on into the next epoch; a maker turns a batch's
  * records into columns, on this thread or in decode workers. Several batches are in the making where there are workers; they leave in order.
  */
-import type { LoaderConfig } from "../options.js";
+
 import { EpochOrder } from "../order/epoch-order.js";
 import type { OrderSpec } from "../order/spec.js";
 import { type StepPlan, stepPlan } from "../order/steps.js";
@@ -15,6 +15,7 @@ import { Scheduler } from "../readahead/scheduler.js";
 import type { OriginStore } from "../storage/origin-store.js";
 import type { AssembledBatch } from "./assemble.js";
 import { BatchRows } from "./batch-rows.js";
+import type { LoaderConfig } from "./loader-options.js";
 import { anyCompressed } from "./order-facts.js";
 import { Piece, type PieceSource } from "./piece.js";
 import { EpochPieces } from "./pieces.js";

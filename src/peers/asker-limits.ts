@@ -12,6 +12,9 @@ export interface ServingLimits {
 }
 
 export const SERVING_LIMITS: ServingLimits = { perAsker: 16, perSecond: 10_000, bytes: 512 * 2 ** 20 };
+/** Part of the memory limit that answers under way may take, and the least of it: eight answers of 8 MiB. */
+const MEMORY_SHARE = 1 / 16;
+const LEAST_BYTES = 64 * 2 ** 20;
 /** Saved up by an asker that rests, milliseconds. */
 const BURST_MS = 1000;
 /** Askers remembered; those that rest go first. */
@@ -20,6 +23,11 @@ const MAX_ASKERS = 8192;
 interface Asker {
   readonly rate: TokenBucket;
   underWay: number;
+}
+
+/** Bytes of answers under way that a process with so much memory bears. */
+export function servingBytes(memoryLimit: number): number {
+  return Math.min(SERVING_LIMITS.bytes, Math.max(LEAST_BYTES, Math.floor(memoryLimit * MEMORY_SHARE)));
 }
 
 export class AskerLimits {

@@ -3,11 +3,13 @@ import type { ServerResponse } from "node:http";
 import { crc32c } from "@node-rs/crc32";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { AcquireDemand, SpanLease } from "../cache/tier-chain.js";
+import { MillraceError } from "../errors.js";
 import type { AlarmClock } from "../util/alarm-clock.js";
 import { withBeats } from "./beats.js";
 import { answerParts, type Proof } from "./peer-answers.js";
 import type { PeerServerCounters } from "./peer-counters.js";
 import { type BlockRequest, formatChecksums, HEADER, PeerRefusal } from "./peer-protocol.js";
+import type { UnreachableOrigins } from "./unreachable-origins.js";
 
 /** An asker that has not taken its answer by then is too slow to wait for, milliseconds: 8 MiB at 140 KB/s. */
 const ANSWER_MS = 60_000;
@@ -25,6 +27,7 @@ export interface ReplyContext {
   readonly blocks: ServedBlocks;
   readonly clock: AlarmClock;
   readonly counters: PeerServerCounters;
+  readonly origins: UnreachableOrigins;
   /** An asker that takes nothing for that long is cut off, milliseconds. */
   readonly stallMs: number;
 }
@@ -70,16 +73,26 @@ export async function replyBlocks(
 }
 
 /** The blocks, from memory, disks or the origin: other peers are not asked. */
-export function acquire(
-  { begin, end, priority, wide }: Pick<BlockRequest, "begin" | "end" | "priority" | "wide">,
+export async function acquire(
+  { begin, end, priority, wide, instead }: Pick<BlockRequest, "begin" | "end" | "priority" | "wide" | "instead">,
   object: ObjectVersion,
   signal: AbortSignal,
-  { blocks, counters }: Pick<ReplyContext, "blocks" | "counters">,
+  { blocks, counters, origins }: Pick<ReplyContext, "blocks" | "counters" | "origins">,
 ): Promise<SpanLease> {
+  const store = object.store.uri;
+  const missing = blocks.cachedBytes(object, begin, end) < end - begin;
+  if (missing && !origins.mayTry(store)) throw new MillraceError("MILLRACE_UNAVAILABLE", `${store} could not be reached a moment ago`);
   const served: AcquireDemand["served"] = (tier, bytes) => {
     if (tier === "origin") counters.originBytes += bytes;
   };
-  return blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true });
+  try {
+    const span = await blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true, standIn: instead });
+    if (missing) origins.reached(store);
+    return span;
+  } catch (error) {
+    origins.failed(store, error);
+    throw error;
+  }
 }
 
 /** Says no more than a code: messages may name what the asker has no business with. */

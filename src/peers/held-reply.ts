@@ -41,7 +41,7 @@ export async function hold(
   request: BlockRequest,
   object: ObjectVersion,
   signal: AbortSignal,
-  context: Pick<ReplyContext, "blocks" | "counters">,
+  context: Pick<ReplyContext, "blocks" | "counters" | "origins">,
 ): Promise<Held> {
   const { begin, end } = request;
   const before = context.blocks.cachedBytes(object, begin, end);

@@ -25,12 +25,12 @@ LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
 LOOPBACK.addSubnet("::ffff:127.0.0.0", 104, "ipv6");
 LOOPBACK.addAddress("::1", "ipv6");
 
-/** `host:port`, `[IPv6]:port` or `:port`. Throws MILLRACE_CONFIG for anything else. */
-export function parseListen(listen: string): ListenAddress {
+/** `host:port`, `[IPv6]:port` or `:port`. Throws MILLRACE_CONFIG for anything else, naming the option. */
+export function parseListen(listen: string, option = "peers.listen"): ListenAddress {
   const [, inBrackets, name, digits] = /^(?:\[([^\]]+)\]|([^:[\]/]*)):(\d{1,5})$/.exec(listen) ?? [];
   const port = Number(digits);
   if (!(port <= 65_535) || (inBrackets !== undefined && isIP(inBrackets) !== 6))
-    throw new MillraceError("MILLRACE_CONFIG", `peers.listen: expected host:port, [IPv6]:port or :port, got ${JSON.stringify(listen)}`);
+    throw new MillraceError("MILLRACE_CONFIG", `${option}: expected host:port, [IPv6]:port or :port, got ${JSON.stringify(listen)}`);
   return { host: (inBrackets ?? name) || undefined, port };
 }
 

@@ -16,3 +16,9 @@ export const WEIGHTS = { min: 1e-6, max: 1e9 } as const;
 export function isWeight(weight: number): boolean {
   return weight === 0 || (weight >= WEIGHTS.min && weight <= WEIGHTS.max);
 }
+
+/** That two nodes have one id, and what to do. */
+export function twoNodes(id: string, one: string, other: string): string {
+  const remedy = "delete the file node-id in the cache directory of one of them, perhaps a copy of the other's, and restart it";
+  return `two nodes have the id ${id}, ${one} and ${other}: ${remedy}`;
+}

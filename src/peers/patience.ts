@@ -1,21 +1,39 @@
 import type { AlarmClock } from "../util/alarm-clock.js";
 
-/** Fires its signal when nothing was heard for a while, or when the caller's own signal fires. To be ended. */
+/** How often a wait is looked at, milliseconds: for a sign of life, and for the answer. */
+const TICK_MS = { silence: 100, answer: 1_000 } as const;
+
+/** How long a peer is waited for, milliseconds. */
+export interface Waits {
+  /** For a sign of life. */
+  readonly silenceMs: number;
+  /** For what was asked, whatever signs there are. */
+  readonly answerMs: number;
+}
+
+/** Why the wait is over: nothing was heard, or what was asked did not come. */
+export type Late = "silent" | "long";
+
+/**
+ * Fires its signal when nothing was heard for a while, or what was asked for has not come in a longer one, or when the caller's own signal
+ * fires. To be ended.
+ */
 export class Patience {
-  readonly #clock: AlarmClock;
-  readonly #ms: number;
   readonly #theirs: AbortSignal | undefined;
   readonly #controller = new AbortController();
-  #cancel: (() => void) | undefined;
-  #waits = 0;
-  #late = false;
+  readonly #silence: Countdown;
+  readonly #answer: Countdown;
+  readonly #silenceMs: number;
+  #late: Late | undefined;
 
-  constructor(clock: AlarmClock, ms: number, signal: AbortSignal | undefined) {
-    this.#clock = clock;
-    this.#ms = ms;
+  constructor(clock: AlarmClock, { silenceMs, answerMs }: Waits, signal: AbortSignal | undefined) {
     this.#theirs = signal;
+    this.#silenceMs = silenceMs;
     if (signal?.aborted) this.#onAbort();
     else signal?.addEventListener("abort", this.#onAbort, { once: true });
+    this.#silence = new Countdown(clock, TICK_MS.silence, () => this.#give("silent", `no sign of life in ${silenceMs} ms`));
+    this.#answer = new Countdown(clock, TICK_MS.answer, () => this.#give("long", `no answer in ${answerMs} ms`));
+    this.#answer.start(answerMs);
     this.heard();
   }
 
@@ -24,22 +42,19 @@ export class Patience {
   }
 
   /** The time was up. */
-  get late(): boolean {
+  get late(): Late | undefined {
     return this.#late;
   }
 
-  /** A sign of life: the wait begins anew. */
+  /** A sign of life: the wait for one begins anew. */
   heard(): void {
-    this.calm();
-    const wait = this.#waits;
-    // Where it was this process that stood still, what came meanwhile is read first.
-    this.#cancel = this.#clock.after(this.#ms, () => setImmediate(() => this.#due(wait)));
+    this.#silence.start(this.#silenceMs);
   }
 
-  /** There is nothing more to wait for, but the caller's signal still counts. */
+  /** The answer has begun: there is nothing more to wait for, but the caller's signal still counts. */
   calm(): void {
-    this.#waits++;
-    this.#cancel?.();
+    this.#silence.stop();
+    this.#answer.stop();
   }
 
   end(): void {
@@ -47,11 +62,54 @@ export class Patience {
     this.#theirs?.removeEventListener("abort", this.#onAbort);
   }
 
-  #due(wait: number): void {
-    if (wait !== this.#waits) return;
-    this.#late = true;
-    this.#controller.abort(new Error(`no sign of life in ${this.#ms} ms`));
+  #give(late: Late, message: string): void {
+    this.#late = late;
+    this.#controller.abort(new Error(message));
   }
 
   readonly #onAbort = (): void => this.#controller.abort(this.#theirs!.reason);
+}
+
+/**
+ * A time that passes in turns of this process's own loop: where the machine keeps it waiting, it keeps its neighbours waiting too, and they are
+ * not to pass for dead.
+ */
+class Countdown {
+  readonly #clock: AlarmClock;
+  readonly #tickMs: number;
+  readonly #due: () => void;
+  #leftMs = 0;
+  /** Of this start: a turn begun before it does not count. */
+  #starts = 0;
+  #cancel: (() => void) | undefined;
+
+  constructor(clock: AlarmClock, tickMs: number, due: () => void) {
+    this.#clock = clock;
+    this.#tickMs = tickMs;
+    this.#due = due;
+  }
+
+  start(ms: number): void {
+    this.stop();
+    this.#leftMs = ms;
+    this.#tick();
+  }
+
+  stop(): void {
+    this.#starts++;
+    this.#cancel?.();
+  }
+
+  #tick(): void {
+    const starts = this.#starts;
+    const ms = Math.min(this.#tickMs, this.#leftMs);
+    // What came meanwhile is read first.
+    this.#cancel = this.#clock.after(ms, () => setImmediate(() => starts === this.#starts && this.#passed(ms)));
+  }
+
+  #passed(ms: number): void {
+    this.#leftMs -= ms;
+    if (this.#leftMs > 0) this.#tick();
+    else this.#due();
+  }
 }

@@ -85,8 +85,8 @@ export class BlockAnswer extends RangeSink {
   }
 
   override head(status: number, headers: Refusal["headers"]): Verdict {
-    this.#expected.begun();
     if (!bringsBytes(status)) return this.refused(status, headers);
+    this.#expected.begun();
     const { peer, proof } = this.#expected;
     const said = header(headers, HEADER.peer);
     if (said !== encodeURIComponent(peer)) throw new PeerFault("refused", `another answers in its place (${said ?? "nobody"})`);

@@ -7,13 +7,15 @@ import type { AlarmClock } from "../util/alarm-clock.js";
 import { PeerAuth, type PeerAuthOptions } from "./auth.js";
 import { type Held, parseHeld } from "./held-protocol.js";
 import type { PeerTls } from "./listen.js";
-import { Patience } from "./patience.js";
+import { Patience, type Waits } from "./patience.js";
 import { BlockAnswer, faultOf, heldParts, isProven, PeerFault, type Proof, SmallAnswer } from "./peer-answers.js";
 import type { PeerClientCounters } from "./peer-counters.js";
 import { formatTerms, HEADER, PEER_PATH, type PeerIdentity, parseIdentity, signedParts } from "./peer-protocol.js";
 
-/** Longest waits, milliseconds. A peer that is at work says so, and is given the time that an origin is given. */
-const TIMEOUTS = { connectMs: 5_000, headMs: 30_000, stallMs: 1_000 } as const;
+/** Longest waits, milliseconds. Until the head is there, patience decides. */
+const TIMEOUTS = { connectMs: 60_000, headMs: 60_000 } as const;
+/** A peer that is at work says so, and is given the time that an origin is given. */
+const ANSWER_MS = 30_000;
 
 /** A peer's address, and what is known of its clock. */
 export interface Callee {
@@ -38,6 +40,8 @@ export interface CallerOptions {
   readonly self: PeerIdentity;
   readonly auth: PeerAuthOptions | undefined;
   readonly tls: PeerTls | undefined;
+  /** Longest wait for more of an answer's body, milliseconds. */
+  readonly stallMs: number;
   readonly clock: AlarmClock;
   readonly counters: PeerClientCounters;
 }
@@ -51,7 +55,7 @@ export class PeerCaller {
   constructor(options: CallerOptions) {
     this.#options = options;
     this.#auth = options.auth && new PeerAuth(options.auth);
-    this.#client = new RangeClient(TIMEOUTS, options.tls);
+    this.#client = new RangeClient({ ...TIMEOUTS, stallMs: options.stallMs }, options.tls);
     this.#common = { [HEADER.peer]: encodeURIComponent(options.self.id), [HEADER.options]: formatTerms(options.self) };
   }
 
@@ -68,7 +72,7 @@ export class PeerCaller {
   ): Promise<readonly number[]> {
     const { begin, end, base } = call;
     const headers = { ...call.headers, range: `bytes=${begin - base}-${end - base - 1}` };
-    return this.#patiently(patienceMs, signal, async (patience) => {
+    return this.#patiently({ silenceMs: patienceMs, answerMs: ANSWER_MS }, signal, async (patience) => {
       const expected = { peer, alive: () => patience.heard(), begun: () => patience.calm() };
       const answer = await this.#get(callee, { path: call.path, headers, begin, end }, patience.signal, (request, proof) => {
         patience.heard();
@@ -122,7 +126,7 @@ export class PeerCaller {
     patienceMs: number,
     signal: AbortSignal | undefined,
   ): Promise<{ readonly said: Refusal; readonly proof: Proof | undefined }> {
-    return this.#patiently(patienceMs, signal, async (patience) => {
+    return this.#patiently({ silenceMs: patienceMs, answerMs: ANSWER_MS }, signal, async (patience) => {
       let proven: Proof | undefined;
       const answer = await this.#get(callee, { path, headers, begin: 0, end: 0 }, patience.signal, (request, proof) => {
         proven = proof;
@@ -132,13 +136,14 @@ export class PeerCaller {
     });
   }
 
-  async #patiently<T>(ms: number, signal: AbortSignal | undefined, work: (patience: Patience) => Promise<T>): Promise<T> {
-    const patience = new Patience(this.#options.clock, ms, signal);
+  async #patiently<T>(waits: Waits, signal: AbortSignal | undefined, work: (patience: Patience) => Promise<T>): Promise<T> {
+    const patience = new Patience(this.#options.clock, waits, signal);
     try {
       return await work(patience);
     } catch (error) {
       if (error instanceof PeerFault || signal?.aborted || isMillraceError(error, "MILLRACE_CLOSED")) throw error;
-      const late = patience.late || isMillraceError(error, "MILLRACE_TIMEOUT");
+      if (patience.late === "long") throw new PeerFault("failed", `no bytes in ${waits.answerMs / 1000} s`, { cause: error });
+      const late = patience.late === "silent" || isMillraceError(error, "MILLRACE_TIMEOUT");
       throw new PeerFault(late ? "slow" : "unreachable", late ? "no sign of life in time" : (error as Error).message, { cause: error });
     } finally {
       patience.end();

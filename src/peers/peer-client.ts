@@ -7,8 +7,8 @@ import type { Demand } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { Slab, SlotLease } from "../blocks/slab.js";
 import { leaseSpan, releaseAll } from "../blocks/span-slots.js";
-import type { SlotSource } from "../cache/block-loader.js";
 import type { CacheLog } from "../cache/disk-tier.js";
+import type { SlotSource } from "../cache/slot-source.js";
 import { priorityValue } from "../storage/priority.js";
 import { type AlarmClock, systemAlarmClock } from "../util/alarm-clock.js";
 import type { PeerAuthOptions } from "./auth.js";
@@ -30,6 +30,8 @@ export interface PeerClientOptions {
   readonly slab: Slab;
   /** What the origin takes for a span, milliseconds; undefined while it is not known. */
   readonly originCostMs: () => number | undefined;
+  /** How long a silent peer is waited for. Default: what the origin takes, within bounds. */
+  readonly timeoutMs?: number | undefined;
   readonly auth?: PeerAuthOptions | undefined;
   readonly tls?: PeerTls | undefined;
   readonly log?: CacheLog | undefined;
@@ -55,8 +57,8 @@ export class PeerClient implements SlotSource {
 
   constructor(options: PeerClientOptions) {
     this.#options = options;
-    const { self, auth, tls, clock = systemAlarmClock } = options;
-    this.#caller = new PeerCaller({ self, auth, tls, clock, counters: this.counters });
+    const { self, auth, tls, timeoutMs: stallMs = silenceMs(undefined), clock = systemAlarmClock } = options;
+    this.#caller = new PeerCaller({ self, auth, tls, stallMs, clock, counters: this.counters });
   }
 
   elsewhere(object: ObjectVersion, begin: number): boolean {
@@ -65,17 +67,16 @@ export class PeerClient implements SlotSource {
   }
 
   standsIn(object: ObjectVersion, begin: number): boolean {
-    const ranked = this.#ranked(object, begin);
-    const own = ranked.findIndex(({ id }) => id === this.#options.self.id);
-    return own > 0 && ranked.slice(0, own).every(({ id }) => this.#links.get(id)?.leftAlone === true);
+    return this.#ranked(object, begin).some(({ id }) => id === this.#options.self.id);
   }
 
   /** All of the blocks, or none. Throws MILLRACE_ABORTED, MILLRACE_CLOSED, MILLRACE_NO_SPACE; whatever peers do is counted and passed over. */
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly (SlotLease | undefined)[]> {
     // As `elsewhere` has it: a block may be longer than a group.
-    for (const member of this.#ranked(object, firstBlock * this.#options.self.blockSize)) {
+    const ranked = this.#ranked(object, firstBlock * this.#options.self.blockSize);
+    for (const [rank, member] of ranked.entries()) {
       if (member.id === this.#options.self.id) break;
-      const leases = await this.#ask(this.#link(member), object, firstBlock, count, demand);
+      const leases = await this.#ask(this.#link(member), object, { firstBlock, count, instead: rank > 0 }, demand);
       if (leases !== undefined) return leases;
     }
     return new Array<undefined>(count).fill(undefined);
@@ -154,17 +155,17 @@ export class PeerClient implements SlotSource {
   }
 
   #silenceMs(): number {
-    return silenceMs(this.#options.originCostMs());
+    return this.#options.timeoutMs ?? silenceMs(this.#options.originCostMs());
   }
 
-  async #ask(link: PeerLink, object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<SlotLease[] | undefined> {
+  async #ask(link: PeerLink, object: ObjectVersion, asked: Asked, demand: Demand): Promise<SlotLease[] | undefined> {
     const { slab, self } = this.#options;
     let leases: readonly SlotLease[] = [];
     try {
       return await link.run(object, demand, async () => {
-        const taken = leaseSpan(slab, self.blockSize, firstBlock, count, demand);
+        const taken = leaseSpan(slab, self.blockSize, asked.firstBlock, asked.count, demand);
         leases = taken;
-        const call = blockCall(object, self.blockSize, firstBlock, taken, demand);
+        const call = blockCall(object, self.blockSize, asked, taken, demand);
         this.counters.requests++;
         const checksums = await this.#caller.blocks(link.callee, link.member.id, call, this.#silenceMs(), demand.signal);
         this.#verify(taken, checksums);
@@ -196,14 +197,27 @@ export class PeerClient implements SlotSource {
   }
 }
 
-function blockCall(object: ObjectVersion, blockSize: number, firstBlock: number, leases: readonly SlotLease[], demand: Demand): BlockCall {
-  const { begin, end, priority, wide } = demand;
+/** Blocks of one group. */
+interface Asked {
+  readonly firstBlock: number;
+  readonly count: number;
+  /** Of who is next in order: the owner did not serve. */
+  readonly instead: boolean;
+}
+
+function blockCall(
+  object: ObjectVersion,
+  blockSize: number,
+  { firstBlock, instead }: Asked,
+  leases: readonly SlotLease[],
+  { begin, end, priority, wide }: Demand,
+): BlockCall {
   return {
     path: blocksPath(object.id, firstBlock, firstBlock + leases.length - 1),
     begin,
     end,
     base: firstBlock * blockSize,
-    headers: { ...aboutObject(object, priority), ...(wide && { [HEADER.wide]: "1" }) },
+    headers: { ...aboutObject(object, priority), ...(wide && { [HEADER.wide]: "1" }), ...(instead && { [HEADER.instead]: "1" }) },
     targets: leases.map((lease) => lease.bytes),
   };
 }

@@ -3,7 +3,7 @@ import type { RefusalReason } from "./peer-protocol.js";
 /**
  * Why a peer that was to be asked did not serve. "unreachable": no connection, or it broke; "slow": no sign of life in time; "busy": it said so;
  * "corrupt": a wrong checksum or a wrong form; "refused": it does not take our word or does not have the object's mount; "failed": it could not
- * get the bytes itself; "options": it speaks another version or has other options; "open": not asked, because of an earlier one of these.
+ * get the bytes itself, or not in time; "options": it speaks another version or has other options; "open": not asked, because of an earlier one of these.
  */
 export type FallbackReason = "unreachable" | "slow" | "busy" | "corrupt" | "refused" | "failed" | "options" | "open";
 

@@ -3,8 +3,11 @@ import { backoffMs } from "../util/backoff.js";
 import type { Clock } from "../util/clock.js";
 import type { FallbackReason } from "./peer-counters.js";
 
-/** A peer that is silent for that long is passed over, milliseconds. At least: what a busy machine may keep a process waiting. At most: what a loop bears. */
-const SILENCE_MS = { least: 800, most: 1000 } as const;
+/**
+ * A peer that is silent for that long is passed over, milliseconds. At least: what a busy machine may keep a process waiting (8 nodes that began
+ * an epoch on 2 CPUs at once were silent for up to a second). At most: what a loop bears.
+ */
+const SILENCE_MS = { least: 1200, most: 1500 } as const;
 /** Failures in a row that open the circuit: one may be a restart, or a connection that had grown old. */
 const FAILURES = 3;
 /** From opening to the first probe, milliseconds; doubled with each probe that fails, halved at random so that nodes do not probe together. */

@@ -30,13 +30,25 @@ export const HEADER = {
   etag: "x-millrace-etag",
   priority: "x-millrace-priority",
   wide: "x-millrace-wide",
+  /** "1": the owner did not serve; who is asked holds what it fetches, meanwhile. */
+  instead: "x-millrace-instead",
   crc32c: "x-millrace-crc32c",
   /** The server's clock, milliseconds since 1970. */
   time: "x-millrace-time",
   proof: "x-millrace-proof",
 } as const;
 /** What a request's signature covers, besides its method and path. */
-const SIGNED = ["range", HEADER.peer, HEADER.options, HEADER.uri, HEADER.size, HEADER.etag, HEADER.priority, HEADER.wide] as const;
+const SIGNED = [
+  "range",
+  HEADER.peer,
+  HEADER.options,
+  HEADER.uri,
+  HEADER.size,
+  HEADER.etag,
+  HEADER.priority,
+  HEADER.wide,
+  HEADER.instead,
+] as const;
 
 const BLOCKS_PATH = /^\/v1\/(?:blocks|held)\/([0-9a-f]{32})\/(\d{1,15})(?:-(\d{1,15}))?$/;
 const RANGE = /^bytes=(\d{1,15})-(\d{1,15})$/;
@@ -56,6 +68,8 @@ export interface PeerTerms {
 
 export interface PeerIdentity extends PeerTerms {
   readonly id: string;
+  /** Which process answers: another for each start, so that two nodes with one id can be told apart. */
+  readonly instance?: string | undefined;
   readonly weight: number;
   readonly labels: Readonly<Record<string, string>>;
 }
@@ -80,6 +94,8 @@ export interface BlockRequest {
   readonly ranged: boolean;
   readonly priority: number;
   readonly wide: boolean;
+  /** The asker was not served by the owner. */
+  readonly instead: boolean;
 }
 
 /** Why a request gets no answer; what is counted. "object": none of ours. "origin": it could not be fetched. */
@@ -111,6 +127,7 @@ export class PeerRefusal {
 
 const identitySchema = z.object({
   id: z.string().min(1).max(256),
+  instance: z.string().max(256).optional(),
   version: z.number().int(),
   blockSize: z.number().int(),
   groupBytes: z.number().int(),
@@ -119,8 +136,8 @@ const identitySchema = z.object({
   labels: z.record(z.string(), z.string()),
 });
 
-export function formatIdentity({ id, version, blockSize, groupBytes, hashing, weight, labels }: PeerIdentity): string {
-  return JSON.stringify({ id, version, blockSize, groupBytes, hashing, weight, labels });
+export function formatIdentity({ id, instance, version, blockSize, groupBytes, hashing, weight, labels }: PeerIdentity): string {
+  return JSON.stringify({ id, instance, version, blockSize, groupBytes, hashing, weight, labels });
 }
 
 /** Undefined where the text is no peer's. */
@@ -183,8 +200,9 @@ export function parseBlockRequest(path: string, headers: Headers, blockSize: num
   const part = range === undefined ? whole : partOfRange(range, whole);
   if (part === undefined) return new PeerRefusal(416, "malformed", "the range does not lie in what the path names");
   const priority = parseCount(headers[HEADER.priority]) ?? 0;
-  const wide = headers[HEADER.wide] === "1";
-  return { objectId: id, object, whole, ...part, ranged: range !== undefined, priority: Math.min(priority, MAX_PRIORITY), wide };
+  const [wide, instead] = [HEADER.wide, HEADER.instead].map((name) => headers[name] === "1") as [boolean, boolean];
+  const ranged = range !== undefined;
+  return { objectId: id, object, whole, ...part, ranged, priority: Math.min(priority, MAX_PRIORITY), wide, instead };
 }
 
 /** Not 404, which says that the path is none of this version's. One answer for an object that is not what its id says and for one of a mount that is not here. */

@@ -30,6 +30,7 @@ import {
   signedParts,
   unknownObject,
 } from "./peer-protocol.js";
+import { UnreachableOrigins } from "./unreachable-origins.js";
 
 /** An identity must fit into what an asker reads of an answer that is no bytes. */
 const MAX_IDENTITY_BYTES = 8 * 1024;
@@ -92,7 +93,14 @@ export class PeerServer {
     const { auth, identity, blocks, limits = {}, clock = systemAlarmClock } = options;
     this.#auth = auth && new PeerAuth(auth);
     this.#askers = new AskerLimits({ ...SERVING_LIMITS, ...limits }, clock);
-    this.#reply = { id: identity.id, blocks, clock, counters: this.counters, stallMs: limits.stallMs ?? STALL_MS };
+    this.#reply = {
+      id: identity.id,
+      blocks,
+      clock,
+      counters: this.counters,
+      origins: new UnreachableOrigins(clock),
+      stallMs: limits.stallMs ?? STALL_MS,
+    };
     this.#identity = formatIdentity(identity);
     this.#terms = formatTerms(identity);
     if (Buffer.byteLength(this.#identity) > MAX_IDENTITY_BYTES)

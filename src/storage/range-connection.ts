@@ -54,6 +54,7 @@ export class RangeConnection {
   #idleSince: number | undefined;
   #rested: number | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #reads = 0;
 
   constructor(endpoint: Endpoint, context: ConnectionContext) {
     this.#context = context;
@@ -101,6 +102,7 @@ export class RangeConnection {
   };
 
   readonly #onRead = (count: number, memory: Uint8Array): boolean => {
+    this.#reads++;
     try {
       this.#take(count, memory);
     } catch (error) {
@@ -127,7 +129,16 @@ export class RangeConnection {
 
   #wait(ms: number, said: string): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#fail(this.#exchange!.answer.error("MILLRACE_TIMEOUT", said)), ms);
+    const timer = setTimeout(() => {
+      // Where it was this process that stood still, what came meanwhile is read first.
+      const reads = this.#reads;
+      setImmediate(() => {
+        if (timer !== this.#timer || this.#exchange === undefined || this.#phase === "judging") return;
+        if (reads === this.#reads) this.#fail(this.#exchange.answer.error("MILLRACE_TIMEOUT", said));
+        else timer.refresh();
+      });
+    }, ms);
+    this.#timer = timer;
   }
 
   #take(count: number, memory: Uint8Array): void {

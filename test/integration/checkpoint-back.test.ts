@@ -1,8 +1,8 @@
 /** Checkpoints saved to the disk of a cache directory and uploaded later: what is read meanwhile, in which order, and what is left when it fails. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open as openFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
@@ -151,6 +151,25 @@ describe("a disk that cannot take it", () => {
     expect(logged).toContain("The disk cannot take a checkpoint: it is saved to its origin at once");
     expect(await spooled()).toEqual([]);
     expect(await (await elsewhere()).stat(info.path)).toMatchObject({ size: info.size, etag: info.etag });
+  });
+
+  test("it fills up midway: the same, from the first byte on, and what was written is removed", async () => {
+    const mill = await open();
+    const file = await openFile(join(disk, "probe"), "w");
+    const full = Object.assign(new Error("no space left on device"), { code: "ENOSPC" });
+    const { write } = Object.getPrototypeOf(file) as { write: (...args: unknown[]) => Promise<unknown> };
+    const spy = vi.spyOn(Object.getPrototypeOf(file) as { write: typeof write }, "write");
+    spy.mockImplementationOnce(function (this: unknown, ...args) {
+      return write.apply(this, args);
+    });
+    spy.mockRejectedValueOnce(full);
+    await mill.saveCheckpoint("/ckpt/midway.safetensors", big(1), { write: "back" });
+    spy.mockRestore();
+    await file.close();
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 1, back: 0 });
+    expect(await spooled()).toEqual([]);
+    expect(mill.stats().disk!.chargedBytes as number).toBeLessThan((mill.stats().disk!.heldBytes as number) * 1.02);
+    await expectSaved(await elsewhere(), "/ckpt/midway.safetensors", big(1));
   });
 
   test("a folder that is gone: the same, without waiting for the disk to be given up", async () => {

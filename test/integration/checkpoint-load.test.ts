@@ -194,6 +194,8 @@ test("progress and abort", async () => {
   const totalBytes = model.reduce((sum, { bytes }) => sum + bytes.length, 0);
   await checkpoint.load({ onProgress: (progress) => seen.push(progress) });
   expect(seen.at(-1)).toMatchObject({ bytes: totalBytes, totalBytes, objects: 6, totalObjects: 6, etaSeconds: 0 });
+  await checkpoint.tensor("odd", { onProgress: (progress) => seen.push(progress) });
+  expect(seen.at(-1)).toMatchObject({ bytes: 3, totalBytes: 3, objects: 1, totalObjects: 1 });
 
   await mill.evict("/ckpt");
   await origin.shape({ connectionBytesPerSecond: 1e6 });
@@ -204,6 +206,16 @@ test("progress and abort", async () => {
   await expect(mill.checkpoint("/ckpt/model.safetensors", { signal: AbortSignal.abort() })).rejects.toMatchObject({
     code: "MILLRACE_ABORTED",
   });
+});
+
+test("loads are counted", async () => {
+  const mill = await open();
+  const checkpoint = await mill.checkpoint("/ckpt/model.safetensors");
+  await checkpoint.load();
+  await checkpoint.tensor("odd");
+  await expect(checkpoint.load({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+  const totalBytes = model.reduce((sum, { bytes }) => sum + bytes.length, 0);
+  await expect.poll(() => mill.stats().files).toEqual({ reads: 3, bytes: 64 * 1024 + totalBytes + 3, reading: 0 });
 });
 
 test("a checkpoint that changes is refused, not mixed; opening it again sees the new one", async () => {
@@ -321,6 +333,9 @@ describe("longer than 4 GiB", () => {
       };
       await expect(checkpoint.tensor("big")).rejects.toMatchObject(refused);
       await expect(checkpoint.load()).rejects.toMatchObject(refused);
+      await expect(checkpoint.stream()[Symbol.asyncIterator]().next()).rejects.toMatchObject(refused);
+      const whole = { code: "MILLRACE_CONFIG", message: expect.stringMatching(/bytes are more than the 4294967296 .*`begin` to `end`/) };
+      await expect(mill.readFile(path)).rejects.toMatchObject(whole);
     }
   });
 

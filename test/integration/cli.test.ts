@@ -1,11 +1,9 @@
 /** `millrace` as its users run it: nodes that serve in processes of their own, asked from the command line. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { run } from "../../src/cli/run.js";
@@ -13,9 +11,9 @@ import { KeptConsole } from "../support/cli/console.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { addresses } from "../support/peers/cluster.js";
 import { s3Options } from "../support/s3-options.js";
+import { startScript } from "../support/script-process.js";
 
-const MAIN = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+const MAIN = new URL("../../src/cli/main.ts", import.meta.url);
 const SECRET = "of the nodes";
 const SIZES = [20_000_000, ...Array.from({ length: 15 }, (_, i) => 70_000 + i)];
 const TOTAL = SIZES.reduce((sum, size) => sum + size, 0);
@@ -26,11 +24,12 @@ let origin: Origin;
 let folder: string;
 let at: string[];
 let metricsAt: string;
+let healthAt: string;
 beforeAll(async () => {
   origin = await startOrigin({ buckets: ["data"] });
   for (const [i, size] of SIZES.entries()) await origin.put("data", `set/${i}.bin`, new Uint8Array(size));
   folder = await mkdtemp(join(tmpdir(), "millrace-cli-"));
-  [metricsAt, ...at] = (await addresses(3)) as [string, string, string];
+  [metricsAt, healthAt, ...at] = (await addresses(4)) as [string, string, string, string];
 });
 afterAll(async () => {
   await origin.close();
@@ -55,7 +54,13 @@ async function configOf(i: number, more: object = {}): Promise<string> {
     s3: s3Options(origin),
     cache: { memory: "64MiB", blockSize: "64KiB" },
     limits: { hedge: 0 },
-    peers: { listen: at[i], discover: at.join(","), secret: { $env: "PEERS_SECRET" }, labels: { node: { $env: "NODE_NAME" } } },
+    peers: {
+      listen: at[i],
+      health: i === 0 ? healthAt : undefined,
+      discover: at.join(","),
+      secret: { $env: "PEERS_SECRET" },
+      labels: { node: { $env: "NODE_NAME" } },
+    },
     ...more,
   };
   await writeFile(path, JSON.stringify(config));
@@ -63,8 +68,8 @@ async function configOf(i: number, more: object = {}): Promise<string> {
 }
 
 function start(i: number, words: readonly string[]): Served {
-  const child = spawn(process.execPath, ["--import", TSX, MAIN, ...words], {
-    env: { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "", PEERS_SECRET: SECRET, NODE_NAME: `node-${i}` },
+  const child = startScript(MAIN, words, {
+    env: { PEERS_SECRET: SECRET, NODE_NAME: `node-${i}` },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const lines: string[] = [];
@@ -81,8 +86,7 @@ async function serving(): Promise<Served[]> {
     start(0, ["serve", "--config", await configOf(0), "--metrics", metricsAt]),
     start(1, ["serve", "--config", await configOf(1), "--json"]),
   ];
-  const together = ({ lines }: Served) =>
-    lines.some((line) => /have changed/.test(line) && at.every((address) => line.includes(`http://${address}`)));
+  const together = ({ lines }: Served) => lines.some((line) => /have changed/.test(line) && /members"?[=:]2\b/.test(line));
   await vi.waitFor(() => expect(nodes.map(together)).toEqual([true, true]), { timeout: 60_000, interval: 100 });
   return nodes;
 }
@@ -99,7 +103,8 @@ const jsonOf = async (...words: string[]) => JSON.parse((await millrace(...words
 describe("nodes that serve", () => {
   test("are told to load, asked what they hold, steer a pod, and drain on SIGTERM", { timeout: SLOW_MS }, async () => {
     const nodes = await serving();
-    for (const address of at) for (const path of ["healthz", "readyz"]) expect((await fetch(`http://${address}/${path}`)).status).toBe(200);
+    for (const address of [...at, healthAt])
+      for (const path of ["healthz", "readyz"]) expect((await fetch(`http://${address}/${path}`)).status).toBe(200);
 
     const found = (await jsonOf("peers")) as { id: string; state: string; labels: { node: string } }[];
     expect(found.map(({ state, labels }) => [state, labels.node]).sort()).toEqual([
@@ -151,7 +156,7 @@ describe("nodes that serve", () => {
       nodes[0]!.lines.some((line) => /^\S+ info Serving id="[0-9a-f-]{36}" url="http:\/\/\S+" labels=\{"node":"node-0"\}$/.test(line)),
     ).toBe(true);
     expect(JSON.parse(nodes[1]!.lines.at(-1)!)).toEqual({ time: expect.any(String), level: "info", message: "Closing" });
-    for (const address of [at[0], metricsAt]) await expect(fetch(`http://${address}/healthz`)).rejects.toThrow();
+    for (const address of [at[0], healthAt, metricsAt]) await expect(fetch(`http://${address}/healthz`)).rejects.toThrow();
   });
 
   test("with another secret get no answer, and one line says so", { timeout: SLOW_MS }, async () => {

@@ -1,16 +1,13 @@
 /** The end of a mill: what runs is cut short, what was open is given back, and every later call says so. */
-import { execFile } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openMillrace } from "../../src/index.js";
 import { makeDataset } from "../support/datasets/index.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
+import { runScript } from "../support/script-process.js";
 
 const MIB = 2 ** 20;
 const made = makeDataset({ format: "tfrecord", samples: 60, shards: 2, bytesPerSample: 1_000 });
@@ -66,6 +63,8 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
       read: () => file.read(0, new Uint8Array(1)),
       readFile: () => mill.readFile("/m/small.bin"),
       writeFile: () => mill.writeFile("/m/new", "x"),
+      saveCheckpoint: () => mill.saveCheckpoint("/m/new.safetensors", []),
+      flush: () => mill.flush(),
       materialize: () => mill.materialize("/m/small.bin"),
       prefetch: () => mill.prefetch("/m").done,
       evict: () => mill.evict("/m"),
@@ -102,6 +101,7 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
       paused.done,
       mill.writeFile("/m/new", endless()),
       mill.writeFile("/m/new2", "x"),
+      mill.saveCheckpoint("/m/new.safetensors", [{ name: "t", dtype: "U8", shape: [20 * MIB], data: new Uint8Array(20 * MIB) }]),
       mill.dataset("/m/other"),
       dataset.get(3),
       dataset.loader({ batchSize: 10 }).epoch(0)[Symbol.asyncIterator]().next(),
@@ -130,9 +130,6 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
        await mill.close();
        console.log(failed);`,
     );
-    const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-    const env = { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "", NODE_NO_WARNINGS: "1" };
-    const { stdout } = await promisify(execFile)(process.execPath, ["--import", tsx, script], { env, timeout: 20_000 });
-    expect(stdout.trim()).toBe("mine");
+    expect(await runScript(script, [])).toEqual({ code: 0, lines: ["mine"] });
   });
 });

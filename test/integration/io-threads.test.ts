@@ -1,11 +1,8 @@
 /** Reads by I/O threads are reads like any: the same bytes, failures, retries and ends for 1, 2 and 4, plain and over TLS. */
-import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { IoPool } from "../../src/engine/io-pool.js";
 import { isMillraceError } from "../../src/errors.js";
@@ -16,6 +13,7 @@ import { HttpStore } from "../../src/storage/http-store.js";
 import { makeDataset, sha256 } from "../support/datasets/index.js";
 import { type Origin, type Shape, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
+import { runScript } from "../support/script-process.js";
 
 const fields = { image: "bytes", label: "int32" } as const;
 /** Records of more than 256 KiB: what is less is read by the engine's thread. */
@@ -24,8 +22,7 @@ const WANTED = made.samples.map(({ sha256: hash, label }) => `${hash} ${label}`)
 const LEAST = 262_144;
 const BYTES = 4_000_000;
 const BODY = Buffer.from(Uint8Array.from({ length: BYTES }, (_, i) => (i * 13) >>> 4));
-/** A process that has not ended by then never will: a run takes 2 to 5 s. */
-const LIMIT_MS = 25_000;
+const SCRIPT = new URL("./fixtures/io-threads-script.ts", import.meta.url);
 
 /** The samples of an epoch, sorted: hash and label of each. */
 async function epochOf(dataset: Dataset<typeof fields>): Promise<string[]> {
@@ -105,7 +102,11 @@ describe.each([false, true])("TLS %s", (tls) => {
     try {
       const ca = join(folder, "ca.pem");
       await writeFile(ca, origin.ca ?? "");
-      const { code, lines } = await run(JSON.stringify(optionsOf(2)), "s3://set/", end, tls ? { NODE_EXTRA_CA_CERTS: ca } : {});
+      const { code, lines } = await runScript(
+        SCRIPT,
+        [JSON.stringify(optionsOf(2)), "s3://set/", end],
+        tls ? { NODE_EXTRA_CA_CERTS: ca } : {},
+      );
       expect(lines.sort()).toEqual(WANTED);
       expect(code).toBe(0);
     } finally {
@@ -195,23 +196,3 @@ describe.each([false, true])("TLS %s", (tls) => {
     await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), 2000);
   });
 });
-
-function run(options: string, uri: string, end: string, env: NodeJS.ProcessEnv): Promise<{ code: number | null; lines: string[] }> {
-  const script = fileURLToPath(new URL("./fixtures/io-threads-script.ts", import.meta.url));
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-  const child = spawn(process.execPath, ["--import", tsx, script, options, uri, end], {
-    stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "", ...env },
-  });
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    output += chunk.toString();
-  });
-  const timer = setTimeout(() => child.kill("SIGKILL"), LIMIT_MS);
-  return new Promise((resolve) =>
-    child.once("close", (code) => {
-      clearTimeout(timer);
-      resolve({ code, lines: output.trim().split("\n") });
-    }),
-  );
-}

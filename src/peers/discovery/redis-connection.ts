@@ -62,11 +62,15 @@ export class RedisConnection {
     }
   }
 
-  /** Writes the record of `id`, for `ttlMs` milliseconds. */
-  announce(id: string, record: string, ttlMs: number): Promise<void> {
+  /** Writes the record of `id`, for `ttlMs` milliseconds; resolves to the one before, null where there was none. */
+  announce(id: string, record: string, ttlMs: number): Promise<string | null> {
+    const key = this.#keyOf(id);
     return this.#orError(async () => {
-      const written = this.#client.set(this.#keyOf(id), record, { expiration: { type: "PX", value: ttlMs } });
-      await Promise.all([written, this.#client.sAdd(this.#keyOfIds, id)]);
+      // Sent together, in this order.
+      const before = this.#client.get(key);
+      const written = this.#client.set(key, record, { expiration: { type: "PX", value: ttlMs } });
+      await Promise.all([before, written, this.#client.sAdd(this.#keyOfIds, id)]);
+      return before;
     });
   }
 

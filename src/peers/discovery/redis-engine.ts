@@ -1,4 +1,6 @@
 import type { Clock } from "../../util/clock.js";
+import { twoNodes } from "../member.js";
+import { addressOfUrl, formatAddress } from "./address.js";
 import type { RedisSpec } from "./discover-spec.js";
 import type { Engine, Finding } from "./engine.js";
 import type { Announcement, FoundPeer } from "./found-peer.js";
@@ -25,6 +27,10 @@ export class RedisEngine implements Engine {
   #connection: RedisConnection | undefined;
   #known: ReadonlyMap<string, FoundPeer> = new Map();
   #ignored: readonly string[] = [];
+  /** Heartbeats in a row before which this node's record had been written by another. */
+  #overwritten = 0;
+  /** A line that says so. */
+  #rival: readonly string[] = [];
   #listAt = Number.NEGATIVE_INFINITY;
   /** After a connection was lost: until then peers may be missing only because they have not found back to the server either. */
   #settledAt = Number.NEGATIVE_INFINITY;
@@ -42,10 +48,10 @@ export class RedisEngine implements Engine {
     signal.addEventListener("abort", drop, { once: true });
     connection.hold(true);
     try {
-      if (this.#self !== undefined) await connection.announce(this.#self.id, formatAnnouncement(this.#self), TTL_MS);
+      if (this.#self !== undefined) await this.#announce(connection, this.#self);
       if (this.#clock.now() >= this.#listAt) await this.#list(connection);
       connection.hold(false);
-      return { peers: [...this.#known.values()], againMs: BEAT_MS, ignored: this.#ignored };
+      return { peers: [...this.#known.values()], againMs: BEAT_MS, ignored: [...this.#ignored, ...this.#rival] };
     } catch (error) {
       drop();
       throw error;
@@ -75,6 +81,16 @@ export class RedisEngine implements Engine {
   #drop(connection: RedisConnection): void {
     connection.destroy();
     if (this.#connection === connection) this.#connection = undefined;
+  }
+
+  /** Another node that has this one's id writes its record there again and again. Once alone it is what this node was before a restart. */
+  async #announce(connection: RedisConnection, self: Announcement): Promise<void> {
+    const before = await connection.announce(self.id, formatAnnouncement(self), TTL_MS);
+    const peer = before === null ? undefined : parseAnnouncement(before);
+    const there = typeof peer === "object" ? formatAddress(peer) : undefined;
+    const isOther = there !== undefined && there !== formatAddress(addressOfUrl(self.url)!);
+    this.#overwritten = isOther ? this.#overwritten + 1 : 0;
+    this.#rival = this.#overwritten < 2 ? [] : [`${this.name}: ${twoNodes(self.id, self.url, there!)}`];
   }
 
   async #list(connection: RedisConnection): Promise<void> {

@@ -9,7 +9,7 @@ const cache = await BlockCache.open({ memoryBytes: 0, disk, blockSize });
 const store = new FakeStore();
 for (const name of names.split(",")) {
   const object = store.object(name, 8 * blockSize);
-  cache.refer(object.id);
+  cache.refer(object);
   (await cache.acquire(object, 0, object.size, { priority: 0 })).release();
 }
 while (ending !== "killed" && cache.stats().disk.queuedBytes > 0) await new Promise((resolve) => setTimeout(resolve, 2));

@@ -165,8 +165,8 @@ describe("damaged files", () => {
     const second = await cacheOf(4);
     await second.disk!.scanned();
     const more = store.object("b", 3 * BLOCK);
-    second.refer(object.id);
-    second.refer(more.id);
+    second.refer(object);
+    second.refer(more);
     await read(second, more);
     await written(second);
     expect(second.cachedBytes(more)).toBe(BLOCK);
@@ -251,7 +251,7 @@ describe("several processes on one directory", () => {
     const store = new FakeStore();
     const cache = await cacheOf(24);
     const mine = ["m0", "m1"].map((name) => store.object(name, 8 * BLOCK));
-    for (const object of mine) cache.refer(object.id);
+    for (const object of mine) cache.refer(object);
     await read(cache, mine[0]!);
     await written(cache);
     const { child, told } = await start(24, "m0,t0,t1", "hold");
@@ -287,7 +287,7 @@ describe("several processes on one directory", () => {
     await cache.disk!.scanned();
     for (const name of ["k0", "k1", "k2"]) {
       const object = store.object(name, 8 * BLOCK);
-      cache.refer(object.id);
+      cache.refer(object);
       await read(cache, object);
     }
     await written(cache);

@@ -106,23 +106,43 @@ describe("a peer that answers wrongly", () => {
     await Promise.all(reads);
     expect(cluster.store.bytes).toBe(2 * BLOCK);
     expect([a, b].map(({ cache }) => cache.stats().peerBytes)).toEqual([2 * BLOCK, 2 * BLOCK]);
-    // It is not the owner: it holds nothing of it, and asks nobody for what it needs itself.
-    expect(next.cache.stats().memoryHeldBytes).toBe(0);
+    // The others hold nothing of it.
+    expect([next, a, b].map(({ cache }) => cache.stats().memoryHeldBytes)).toEqual([2 * BLOCK, 0, 0]);
     await read(next, "p");
     expect(next.cache.stats()).toMatchObject({ peerBytes: 0, originBytes: 4 * BLOCK });
   });
 
-  it("is stood in for by the next in order, which keeps copies once it knows of it", async () => {
+  it("is stood in for by the next in order, which keeps what it reads for itself and for others", async () => {
     await broken("bad", (socket) => send(socket, blocksHead(), flipped));
     const [next, a, b] = [await cluster.node("next"), await cluster.node("a"), await cluster.node("b")];
     await read(next, "p");
-    expect(next.cache.stats().memoryHeldBytes).toBe(0);
-    await read(a);
     expect(next.cache.stats().memoryHeldBytes).toBe(2 * BLOCK);
-    await read(b);
-    await read(next);
+    await read(a);
+    expect(next.cache.stats().memoryHeldBytes).toBe(4 * BLOCK);
+    for (const node of [b, next, a]) for (const path of ["o", "p"]) await read(node, path);
     expect(cluster.store.bytes).toBe(4 * BLOCK);
     expect([a, b].map(({ cache }) => cache.stats().memoryHeldBytes)).toEqual([0, 0]);
+  });
+
+  it("is stood in for once, where the one who does so and the others ask at the same time", async () => {
+    const asked: Socket[] = [];
+    await broken("bad", (socket) => void asked.push(socket));
+    const [next, a] = [await cluster.node("next"), await cluster.node("a")];
+    // Its own read still waits for the owner when the other's comes.
+    const own = read(next);
+    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    const others = read(a);
+    await vi.waitFor(() => expect(asked).toHaveLength(2));
+    cluster.store.shut();
+    asked[1]!.destroy();
+    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1));
+    asked[0]!.destroy();
+    await vi.waitFor(() => expect(next.client.stats().counters.fallbacks.unreachable).toBe(1));
+    cluster.store.open();
+    await Promise.all([own, others]);
+    await read(next);
+    expect(cluster.store.bytes).toBe(2 * BLOCK);
+    expect(next.cache.stats().memoryHeldBytes).toBe(2 * BLOCK);
   });
 
   it("at an address where nobody listens, is unreachable", async () => {
@@ -149,7 +169,7 @@ describe("a frozen peer", () => {
     // Three at once: one deadline.
     const reads = ["a", "b", "c"].map((path) => read(node, path));
     await vi.waitFor(() => expect(raw.requests).toHaveLength(3));
-    await clock.advance(999);
+    await clock.advance(1499);
     expect(cluster.store.requests).toBe(0);
     await clock.advance(1);
     await Promise.all(reads);
@@ -162,7 +182,7 @@ describe("a frozen peer", () => {
     await read(node, "e");
     await vi.waitFor(() => expect(raw.requests.at(-1)).toMatch(/^GET \/v1\/peer /));
     expect(node.client.stats().peers).toMatchObject([{ state: "half-open" }]);
-    await clock.advance(1000);
+    await clock.advance(1500);
     await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "open" }]));
     thawed = true;
     await clock.advance(250);
@@ -181,10 +201,31 @@ describe("a frozen peer", () => {
     await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
     // Twice where the sign of life had come before the clock moved, once else.
     await vi.waitFor(async () => {
-      await clock.advance(1000);
+      await clock.advance(1500);
       expect(node.client.stats().counters.fallbacks.slow).toBe(1);
     });
     await reading;
+  });
+
+  it("that shows life but brings nothing is waited for so long", async () => {
+    let socket: Socket | undefined;
+    await broken("bad", (one) => {
+      socket = one;
+    });
+    const clock = new ManualClock();
+    const node = await cluster.node("me", { client: { clock } });
+    const reading = read(node);
+    await vi.waitFor(() => expect(socket).toBeDefined());
+    for (let i = 1; i <= 29; i++) {
+      await clock.advance(1000);
+      const timers = clock.sleeps.length;
+      socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
+      await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers), { interval: 1 });
+    }
+    expect(node.client.stats().counters.fallbacks).toMatchObject({ failed: 0, slow: 0 });
+    await clock.advance(1000);
+    await reading;
+    expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { failed: 1, slow: 0 } }, peers: [{ state: "closed" }] });
   });
 
   it("that shows life while it fetches is waited for", async () => {
@@ -197,7 +238,7 @@ describe("a frozen peer", () => {
     const reading = read(node);
     await vi.waitFor(() => expect(socket).toBeDefined());
     for (let i = 1; i <= 5; i++) {
-      await clock.advance(900);
+      await clock.advance(1400);
       const timers = clock.sleeps.length;
       socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
       await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers));

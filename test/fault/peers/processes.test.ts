@@ -60,6 +60,8 @@ async function start(options: Partial<ClusterOptions> = {}): Promise<ProcessClus
     // What is fetched already when a node fails would hide it.
     loader: { batchSize: BATCH, shuffle: { seed: 3, window: "2MiB" }, lanes: 6, readAhead: "256KiB" },
     peers: true,
+    // The tests count bytes: on a machine that stands still for a while no peer is to pass for dead.
+    timeout: "20s",
     ...options,
   });
   return cluster;
@@ -68,17 +70,16 @@ async function start(options: Partial<ClusterOptions> = {}): Promise<ProcessClus
 const NONE = { wrong: 0, missing: 0, twice: 0 };
 
 it.each<Exclude<Mishap, "restart">>(["kill", "freeze", "corrupt"])(
-  "%s: the others get every sample once and right, for about the node's share of the origin's bytes",
+  "%s: the others get every sample once and right, for no more of the origin's bytes than the node's share",
   async (kind) => {
-    const nodes = await start();
+    const nodes = await start(kind === "freeze" ? { timeout: "3s" } : {});
     expect(flaws(await nodes.epoch(0), SAMPLES)).toEqual(NONE);
     const owned = (await nodes.nodes.at(-1)!.stats()).memory!.heldBytes as number;
     await origin.reset();
     const reports = await nodes.mishap(kind, 1, COMPUTE_MS, Math.floor(STEPS / 6));
     expect(flaws(reports, (SAMPLES / NODES) * reports.length)).toEqual(NONE);
     expect(reports).toHaveLength(kind === "corrupt" ? NODES : NODES - 1);
-    // What is read before the next in order knows of it is not kept there, and comes again.
-    expect(await nodes.originBytes()).toBeLessThanOrEqual(1.25 * owned);
+    expect(await nodes.originBytes()).toBeLessThanOrEqual(owned);
     const seen = await Promise.all(nodes.nodes.map((node) => node.stats()));
     const fallbacks = (name: string) => seen.reduce((sum, { peers }) => sum + (peers![name] as number), 0);
     if (kind === "corrupt") {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Millrace, openMillrace, type Progress } from "../../../src/index.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
-import { addresses, nodeOptions, openCluster, SECRET } from "../../support/peers/cluster.js";
+import { addresses, nodeOptions, openCluster, PATIENT, SECRET } from "../../support/peers/cluster.js";
 
 const MIB = 2 ** 20;
 const OBJECTS = 24;
@@ -28,7 +28,9 @@ beforeEach(async () => {
 afterEach(() => Promise.all(mills.splice(0).map((mill) => mill.close())));
 afterAll(() => origin.close());
 
-const labelled = (i: number) => ({ peers: { listen: at[i], discover: at.join(","), secret: SECRET, labels: { node: `node-${i}` } } });
+const labelled = (i: number) => ({
+  peers: { listen: at[i], discover: at.join(","), secret: SECRET, timeout: PATIENT, labels: { node: `node-${i}` } },
+});
 async function cluster(more: Parameters<typeof openCluster>[2] = labelled): Promise<Millrace[]> {
   mills = await openCluster(origin, at, more);
   await origin.reset();
@@ -148,7 +150,8 @@ describe("prefetching for the cluster", () => {
   }, 60_000);
 
   test("a node without the mount, or without room, fails its part alone, and the report says so", async () => {
-    const small = { cache: { memory: "1MiB", blockSize: "64KiB" } };
+    // Not one of the objects fits.
+    const small = { cache: { memory: "64KiB", blockSize: "64KiB" } };
     const nodes = await cluster((i) => ({ ...labelled(i), ...(i === 1 && { mounts: {} }), ...(i === 2 && small) }));
     const { failures, bytes, objects } = await nodes[0]!.prefetch("/data/set", { scope: "cluster" }).done;
     const codes = new Set(failures.map(({ code }) => code));

@@ -91,6 +91,24 @@ test("records that others wrote are left out, counted and told", async () => {
   for (const text of ['"x": not JSON', '"y" names another id', '"big": ', "labels.a"]) expect(log.of("warn")[0]).toContain(text);
 });
 
+test("two nodes with one id are told of it, each once; one that comes back at another address is not", async () => {
+  const before = JSON.stringify(announcement("one", "10.0.0.9:7070"));
+  await admin.set("job:peer:one", before);
+  const [a, b] = [await openOne(uri, announcement("one", "10.0.0.1:7070")), await openOne(uri, announcement("two", "10.0.0.2:7070"))];
+  await a.nextLook();
+  const copy = await openOne(uri, announcement("one", "10.0.0.3:7070"));
+  for (let looks = 0; looks < 3; looks++) for (const node of [a, copy, b]) await node.nextLook();
+  const warning = expect.stringMatching(
+    /^warn: .*two nodes have the id one, http:\/\/10\.0\.0\.\d:7070 and 10\.0\.0\.\d:7070: delete the file node-id/,
+  );
+  expect([a.log.of("warn"), copy.log.of("warn"), b.log.of("warn")]).toEqual([[warning], [warning], []]);
+  expect(a.found()).toEqual(["10.0.0.2 7070 two"]);
+  // With another id, and the record run out, all is well.
+  await copy.discovery.close();
+  await a.nextLook();
+  expect(a.discovery.stats()).toMatchObject([{ ignored: 0 }]);
+});
+
 test("a long list is read less often than heartbeats are sent", async () => {
   const ids = Array.from({ length: 1_000 }, (_, i) => `p${i}`);
   const record = (id: string, i: number) => JSON.stringify(announcement(id, `10.1.${i >> 8}.${i & 255}:7070`));

@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vi
 import { type Millrace, type MillraceOptions, openMillrace } from "../../../src/index.js";
 import { makeDataset, sha256 } from "../../support/datasets/index.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
+import { PATIENT } from "../../support/peers/cluster.js";
 import { freePort } from "../../support/peers/daemon.js";
 import { NodeProcess } from "../../support/peers/node-process.js";
 import { s3Options } from "../../support/s3-options.js";
@@ -112,7 +113,7 @@ test("one that stands still in mid-epoch holds nobody up for good, and goes on w
 
 test("one process answers the node's peers, and another when it is gone", async () => {
   const [here, there] = [await freePort(), await freePort()].map((port) => `127.0.0.1:${port}`) as [string, string];
-  const peers = { discover: `${here},${there}`, secret: "of all nodes" };
+  const peers = { discover: `${here},${there}`, secret: "of all nodes", timeout: PATIENT };
   const all = await node({ peers: { ...peers, listen: here } });
   const other = await openMillrace(optionsOf({ cache: { memory: "64MiB", blockSize: "64KiB" }, peers: { ...peers, listen: there } }));
   try {
@@ -121,10 +122,7 @@ test("one process answers the node's peers, and another when it is gone", async 
     await origin.reset();
     const epochs = await Promise.all([epochOf(other), ...all.map((one) => one.epoch(0))]);
     for (const seen of epochs) expect(seen.sort()).toEqual(expected);
-    // On a machine that stands still for a second a peer passes for silent: each time its group is read again, and that is counted.
-    const figures = [other.stats(), ...(await Promise.all(all.map((one) => one.stats())))].flatMap((stats) => Object.entries(stats.peers!));
-    const silences = figures.reduce((sum, [name, count]) => (name.startsWith("fallbacks") ? sum + Number(count) : sum), 0);
-    expect(await sentOfShards()).toBeLessThanOrEqual(1.02 * made.byteLength + silences * 8 * 2 ** 20);
+    expect(await sentOfShards()).toBeLessThanOrEqual(1.02 * made.byteLength);
     before!.signal("SIGKILL");
     const left = all.filter((one) => one !== before);
     await vi.waitFor(async () => expect(await listening(left)).toHaveLength(1), { timeout: 20_000, interval: 100 });

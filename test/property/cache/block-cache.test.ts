@@ -82,7 +82,8 @@ class Run {
   async #change(what: "evict" | "refer" | "unrefer" | "put", target: ObjectVersion): Promise<void> {
     if (what === "evict") await this.cache.evict([target.id]);
     else if (what === "put") await this.cache.put(target, 0, bytesOf(this.store.seed(target.stored.path), 0, target.size));
-    else this.cache[what](target.id);
+    else if (what === "refer") this.cache.refer(target);
+    else this.cache.unrefer(target.id);
   }
 
   #acquire({ object, from, to, abort, hold, into }: Step & { do: "acquire" }): void {

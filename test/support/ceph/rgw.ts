@@ -2,18 +2,16 @@
  * A real S3 server for tests: a Ceph cluster of four processes (monitor, manager, OSD, gateway) on loopback, without
  * systemd and with nothing outside one scratch directory.
  */
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { installCommands } from "../debian-packages.js";
+import { Daemon, freePort } from "../peers/daemon.js";
 import { cephConf } from "./conf.js";
-import { installCeph } from "./install.js";
 
 const run = promisify(execFile);
 
@@ -27,26 +25,18 @@ export interface Rgw extends RgwInfo {
   stop(): Promise<void>;
 }
 
+const PACKAGES = ["radosgw", "ceph-mon", "ceph-osd", "ceph-mgr", "ceph-common"];
+const COMMANDS = ["radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph-mgr", "ceph", "ceph-authtool", "monmaptool"];
 const CREDENTIALS = { accessKeyId: "millrace-test-key", secretAccessKey: "millrace-test-secret" };
 /** The whole start takes 4 s on two idle cores; each wait inside it may take this long, milliseconds. */
 const WAIT_LIMIT_MS = 60_000;
-/** A daemon that has not ended on SIGTERM by then is killed, milliseconds. */
-const STOP_LIMIT_MS = 5_000;
 const MEMORY_BYTES = 4 * 2 ** 30;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  return port;
-}
 
 class Cluster {
   readonly #directory: string;
   readonly #conf: string;
   readonly #fsid: string;
-  readonly #daemons: ChildProcess[] = [];
+  readonly #daemons: Daemon[] = [];
   readonly #monPort: number;
   readonly rgwPort: number;
 
@@ -75,16 +65,7 @@ class Cluster {
   }
 
   async stop(): Promise<void> {
-    await Promise.all(
-      [...this.#daemons].reverse().map(async (daemon) => {
-        if (daemon.exitCode !== null || daemon.signalCode !== null) return;
-        const ended = once(daemon, "exit");
-        daemon.kill("SIGTERM");
-        const timer = setTimeout(() => daemon.kill("SIGKILL"), STOP_LIMIT_MS);
-        await ended;
-        clearTimeout(timer);
-      }),
-    );
+    await Promise.all([...this.#daemons].reverse().map((daemon) => daemon.stop("SIGTERM")));
     await rm(this.#directory, { recursive: true, force: true });
   }
 
@@ -146,33 +127,24 @@ class Cluster {
     return stdout;
   }
 
-  /** The kernel ends the daemon if this process dies without stopping it. */
-  #spawn(command: string, parameters: readonly string[]): ChildProcess {
-    const output = openSync(join(this.#directory, `${command}.out`), "w");
-    const daemon = spawn("setpriv", ["--pdeathsig", "KILL", command, "-c", this.#conf, "-f", ...parameters], {
-      stdio: ["ignore", output, output],
-    });
-    closeSync(output);
+  #spawn(command: string, parameters: readonly string[]): Daemon {
+    const daemon = new Daemon(command, ["-c", this.#conf, "-f", ...parameters]);
     this.#daemons.push(daemon);
     return daemon;
   }
 
-  async #until(what: string, daemon: ChildProcess, ready: () => Promise<boolean>): Promise<void> {
+  async #until(what: string, daemon: Daemon, ready: () => Promise<boolean>): Promise<void> {
     const limit = Date.now() + WAIT_LIMIT_MS;
     while (!(await ready().catch(() => false))) {
-      if (daemon.exitCode === null && Date.now() < limit) {
-        await sleep(50);
-        continue;
-      }
-      const output = await readFile(join(this.#directory, `${daemon.spawnargs[3]}.out`), "utf8");
-      throw new Error(`Ceph: waited in vain for ${what} (exit code ${daemon.exitCode}):\n${output.slice(-2000)}`);
+      if (daemon.hasEnded || Date.now() > limit) throw new Error(`Ceph: waited in vain for ${what}:\n${daemon.output.slice(-2000)}`);
+      await sleep(50);
     }
   }
 }
 
 /** Installs what is missing, starts a cluster with an empty store, and makes its user. */
 export async function startRgw(): Promise<Rgw> {
-  installCeph();
+  installCommands(COMMANDS, PACKAGES);
   const directory = await mkdtemp(join(tmpdir(), "millrace-ceph-"));
   const cluster = new Cluster(directory, randomUUID(), await freePort(), await freePort());
   try {

@@ -6,10 +6,8 @@
  *   await origin.put("bucket", "a/b.bin", bytes);          // endpoint: origin.endpoint, keys: origin.credentials
  *   (await origin.stats()).requests; await origin.close();
  */
-import { spawn } from "node:child_process";
-import { createRequire } from "node:module";
 import type { Socket } from "node:net";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { startScript } from "../script-process.js";
 import { connectOrigin, type OriginClient } from "./client.js";
 import type { OriginInfo, OriginOptions } from "./types.js";
 
@@ -28,16 +26,9 @@ const START_LIMIT_MS = 30_000;
 
 /** Starts an origin. It ends with `close()`, or when this process does; it does not keep this process alive. */
 export async function startOrigin(options: OriginOptions = {}): Promise<Origin> {
-  const main = fileURLToPath(new URL("./main.ts", import.meta.url));
-  const child = spawn(
-    process.execPath,
-    ["--import", pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href, main, "--json", JSON.stringify(options)],
-    {
-      stdio: ["pipe", "pipe", "inherit"],
-      // A parent under a debugger or a test runner may carry options that are none of the origin's business.
-      env: { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "" },
-    },
-  );
+  const main = new URL("./main.ts", import.meta.url);
+  const child = startScript(main, ["--json", JSON.stringify(options)], { stdio: ["pipe", "pipe", "inherit"] });
+  const stdout = child.stdout!;
   const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const line = await new Promise<string>((resolve, reject) => {
     const timer = setTimeout(() => {
@@ -45,18 +36,18 @@ export async function startOrigin(options: OriginOptions = {}): Promise<Origin> 
       reject(new Error("the origin did not start in time"));
     }, START_LIMIT_MS);
     let text = "";
-    child.stdout.on("data", (chunk: Buffer) => {
+    stdout.on("data", (chunk: Buffer) => {
       text += chunk.toString();
       if (text.includes("\n")) resolve(text);
     });
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the origin ended with code ${code} before it was ready`)));
     void ended.finally(() => clearTimeout(timer));
-    child.stdout.once("data", () => clearTimeout(timer));
+    stdout.once("data", () => clearTimeout(timer));
   });
   child.unref();
   (child.stdin as unknown as Socket).unref();
-  (child.stdout as unknown as Socket).unref();
+  (stdout as unknown as Socket).unref();
   const close = async (): Promise<void> => {
     child.ref();
     child.kill("SIGKILL");

@@ -1,12 +1,12 @@
 /** Nodes of a cluster as processes of their own, for tests and benches that kill, freeze and restart them. */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { createRequire } from "node:module";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import type { LoaderOptions, LoaderState, MillraceOptions, MillStats } from "../../../src/index.js";
 import { type Deferred, deferred } from "../../../src/util/deferred.js";
 import type { OriginInfo } from "../origin/index.js";
+import { TSX } from "../script-process.js";
 
 export interface NodeOptions {
   readonly origin: OriginInfo;
@@ -42,7 +42,6 @@ export type NodeMessage = { readonly id: number; readonly result?: unknown; read
 /** A process must have opened its mill, or found the others, by then, milliseconds. */
 const START_LIMIT_MS = 60_000;
 const POLL_MS = 50;
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 
 export class ClusterNode {
   readonly options: NodeOptions;

@@ -7,6 +7,9 @@ import { freePort } from "./daemon.js";
 
 export const SECRET = "of all nodes";
 
+/** Tests count bytes: on a machine that stands still for a while no peer is to pass for dead. */
+export const PATIENT = "20s";
+
 /** The options of one node: a mount of the whole origin bucket `data`, blocks of 64 KiB. */
 export function nodeOptions(origin: OriginInfo, listen: string | undefined, discover: string): MillraceOptions {
   return {
@@ -15,7 +18,7 @@ export function nodeOptions(origin: OriginInfo, listen: string | undefined, disc
     s3: s3Options(origin),
     cache: { memory: "64MiB", blockSize: "64KiB" },
     limits: { hedge: 0 },
-    peers: { listen, discover, secret: SECRET },
+    peers: { listen, discover, secret: SECRET, timeout: PATIENT },
   };
 }
 

@@ -1,10 +1,11 @@
-/** A server of its own package, in the foreground on loopback, ended with the tests. */
+/** A server of its own package, in the foreground on loopback, ended with the tests, or the bench. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { deferred } from "../../../src/util/deferred.js";
 
 const START_LIMIT_MS = 10_000;
+const STOP_LIMIT_MS = 5_000;
 
 export class Daemon {
   readonly #process: ChildProcess;
@@ -12,9 +13,9 @@ export class Daemon {
   /** What it has printed. */
   output = "";
 
-  private constructor(command: string, parameters: readonly string[]) {
-    // The kernel ends it if this process dies without doing so.
-    this.#process = spawn("setpriv", ["--pdeathsig", "KILL", command, ...parameters], { stdio: ["ignore", "pipe", "pipe"] });
+  /** `orphaned`: what the kernel sends it if this process dies without ending it; TERM where it has processes of its own to end. */
+  constructor(command: string, parameters: readonly string[], orphaned: "KILL" | "TERM" = "KILL") {
+    this.#process = spawn("setpriv", ["--pdeathsig", orphaned, command, ...parameters], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.#process.stdout!, this.#process.stderr!])
       stream.setEncoding("utf8").on("data", (text) => this.#printed(text));
   }
@@ -42,12 +43,18 @@ export class Daemon {
     this.#process.kill(name);
   }
 
-  /** Idempotent. */
+  get hasEnded(): boolean {
+    return this.#process.exitCode !== null || this.#process.signalCode !== null;
+  }
+
+  /** Kills it where it has not ended on the signal in time. Idempotent. */
   async stop(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
-    if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    if (this.hasEnded) return;
     const ended = once(this.#process, "exit");
     this.#process.kill(signal);
+    const timer = setTimeout(() => this.#process.kill("SIGKILL"), STOP_LIMIT_MS);
     await ended;
+    clearTimeout(timer);
   }
 
   #printed(text: string): void {

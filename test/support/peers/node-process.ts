@@ -1,15 +1,13 @@
 /** A process of a node, under a test's control. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
-import { fileURLToPath, pathToFileURL } from "node:url";
 import type { MillStats } from "../../../src/api.js";
 import type { MillraceOptions } from "../../../src/index.js";
 import { type Deferred, deferred } from "../../../src/util/deferred.js";
+import { startScript } from "../script-process.js";
 
-const SCRIPT = fileURLToPath(new URL("../../integration/peers/fixtures/node-process.ts", import.meta.url));
-const TSX = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+const SCRIPT = new URL("../../integration/peers/fixtures/node-process.ts", import.meta.url);
 
 export class NodeProcess {
   /** Resolves when it has the first batch of an epoch. */
@@ -26,10 +24,7 @@ export class NodeProcess {
   }
 
   private constructor(options: MillraceOptions) {
-    this.#child = spawn(process.execPath, ["--import", TSX, SCRIPT, JSON.stringify(options)], {
-      stdio: ["pipe", "pipe", "inherit"],
-      env: { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "", NODE_NO_WARNINGS: "1" },
-    });
+    this.#child = startScript(SCRIPT, [JSON.stringify(options)], { stdio: ["pipe", "pipe", "inherit"] });
     createInterface({ input: this.#child.stdout! }).on("line", (line) => {
       const value: unknown = JSON.parse(line);
       if (value === "begun") this.begun.resolve();
@@ -58,6 +53,7 @@ export class NodeProcess {
   async close(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const exited = once(this.#child, "exit");
+    this.signal("SIGCONT"); // A test that failed may have left it stopped.
     await this.#ask("close").catch(() => {});
     await exited;
   }

@@ -19,6 +19,8 @@ export interface ClusterOptions {
   readonly memory: number;
   readonly blockSize?: string | undefined;
   readonly loader: LoaderOptions;
+  /** How long a silent peer is waited for. Default: the mill's. */
+  readonly timeout?: string | undefined;
   /** False: each has only itself. */
   readonly peers: boolean;
   /** The numbers of the nodes that each node is told of. Default: all, to all. */
@@ -120,7 +122,7 @@ export class ProcessCluster {
 }
 
 function nodeOptions(options: ClusterOptions, rank: number, port: number, told: readonly number[]): ClusterNode["options"] {
-  const { origin, source, checksums, nodes, reading, memory, blockSize, loader, peers } = options;
+  const { origin, source, checksums, nodes, reading, memory, blockSize, loader, timeout, peers } = options;
   const { endpoint, controlUrl, credentials, region } = origin;
   const discover = told.map((each) => `127.0.0.1:${each}`).join(",");
   return {
@@ -131,7 +133,7 @@ function nodeOptions(options: ClusterOptions, rank: number, port: number, told: 
       cache: { memory, ...(blockSize !== undefined && { blockSize }) },
       // Of a hedge the origin counts both.
       limits: { hedge: 0 },
-      ...(peers && { peers: { listen: `127.0.0.1:${port}`, discover, secret: "of the cluster" } }),
+      ...(peers && { peers: { listen: `127.0.0.1:${port}`, discover, secret: "of the cluster", timeout } }),
     },
     loader: { ...loader, ...(reading === "ranks" && { rank, worldSize: nodes, remainder: "drop" }) },
   };

@@ -2,10 +2,10 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { HoldRules } from "../../../src/blocks/object-version.js";
+import type { HoldRules, ObjectVersion } from "../../../src/blocks/object-version.js";
 import type { CacheFill } from "../../../src/cache/cache-fill.js";
 import { fileCharge } from "../../../src/cache/disk-layout.js";
-import { BlockCache } from "../../../src/cache/tier-chain.js";
+import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "./fake-store.js";
 
 const BLOCK = 64 * 1024;
@@ -25,9 +25,9 @@ afterEach(async () => {
   await rm(path, { recursive: true, force: true });
 });
 
-async function cacheOf(memoryBlocks: number, diskBlocks: number): Promise<BlockCache> {
+async function cacheOf(memoryBlocks: number, diskBlocks: number, options: Partial<BlockCacheOptions> = {}): Promise<BlockCache> {
   const disk = diskBlocks === 0 ? [] : [{ path, capacity: diskBlocks * CHARGE, highWatermark: 0.95, lowWatermark: 0.5 }];
-  open.push(await BlockCache.open({ memoryBytes: memoryBlocks * BLOCK, disk, blockSize: BLOCK }));
+  open.push(await BlockCache.open({ memoryBytes: memoryBlocks * BLOCK, disk, blockSize: BLOCK, ...options }));
   return open.at(-1)!;
 }
 
@@ -100,6 +100,34 @@ describe("CacheFill", () => {
     expect(cache.cachedBytes(object)).toBe(4 * BLOCK);
     await read(cache, store, PIN);
     expect(store.bytes).toBe(SIZE - 4 * BLOCK);
+  });
+
+  describe("beside a peer that owns everything", () => {
+    const asked: string[] = [];
+    const ask = async (object: ObjectVersion, _first: number, count: number) => {
+      asked.push(object.uri);
+      return new Array<undefined>(count).fill(undefined);
+    };
+    const sources = () => [{ tier: "peer" as const, groupBytes: 0, elsewhere: () => true, read: ask }];
+    beforeEach(() => void asked.splice(0));
+
+    it("what was written here is held here, and read without asking it", async () => {
+      const [cache, store] = [await cacheOf(20, 0, { sources }), new FakeStore()];
+      const fill = cache.fill(store, "saved", SIZE, PIN);
+      await fillAll(cache, fill, store);
+      await fill.keep(store.object("saved", SIZE));
+      await read(cache, store, PIN);
+      expect([asked, store.requests]).toEqual([[], 0]);
+    });
+
+    it("an object of this machine is read without asking it, and not held where its share is none", async () => {
+      const [cache, store] = [await cacheOf(20, 0, { sources }), new FakeStore()];
+      await read(cache, store, { mount: "local", admission: "lru", share: 0, local: true });
+      expect(asked).toEqual([]);
+      expect(cache.stats().admittedBytes).toBe(0);
+      await read(cache, store, PIN);
+      expect(asked.length).toBeGreaterThan(0);
+    });
   });
 
   it("blocks that were read from the origin meanwhile stay, and are held once", async () => {

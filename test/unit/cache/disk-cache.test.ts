@@ -60,7 +60,7 @@ describe("BlockCache with disks", () => {
     const store = new FakeStore();
     const cache = await cacheOf(3, [directory(10)]);
     const object = store.object("a", 8 * BLOCK);
-    cache.refer(object.id);
+    cache.refer(object);
     await read(cache, object);
     expect(store.ranges).toHaveLength(1);
     await written(cache);
@@ -102,7 +102,7 @@ describe("BlockCache with disks", () => {
     const store = new FakeStore();
     const cache = await cacheOf(0, [directory(40)]);
     const objects = Array.from({ length: 60 }, (_, i) => store.object(`o${i}`, BLOCK - i));
-    for (const object of objects) cache.refer(object.id);
+    for (const object of objects) cache.refer(object);
     for (const object of objects) await read(cache, object);
     await written(cache);
     const { admittedBytes, disk } = cache.stats();
@@ -149,13 +149,13 @@ describe("BlockCache with disks", () => {
     const store = new FakeStore();
     const first = await cacheOf(0, [directory(6)]);
     const old = store.object("old", 6 * BLOCK);
-    first.refer(old.id);
+    first.refer(old);
     await read(first, old);
     await first.close();
     const second = await cacheOf(0, [directory(6)]);
     await second.disk!.scanned();
     const now = store.object("now", 4 * BLOCK);
-    second.refer(now.id);
+    second.refer(now);
     await read(second, now);
     await written(second);
     expect(second.cachedBytes(now)).toBe(4 * BLOCK);
@@ -167,7 +167,7 @@ describe("BlockCache with disks", () => {
     const store = new FakeStore();
     const cache = await cacheOf(0, [directory(4, "small"), directory(20, "large")]);
     const object = store.object("a", 24 * BLOCK);
-    cache.refer(object.id);
+    cache.refer(object);
     for (let i = 0; i < 24; i++) await read(cache, object, i * BLOCK, (i + 1) * BLOCK);
     await written(cache);
     const files = await blockFiles();
@@ -188,7 +188,7 @@ describe("BlockCache with disks", () => {
     const disk = [{ path, capacity: 200 << 20, highWatermark: 0.95, lowWatermark: 0.85 }];
     const cache = await cacheOf(0, disk, { blockSize: size });
     const object = store.object("a", 12 * size);
-    cache.refer(object.id);
+    cache.refer(object);
     let most = 0;
     const blocks = Array.from({ length: 12 }, async (_, i) => {
       (await cache.acquire(object, i * size, (i + 1) * size, demand)).release();
@@ -245,7 +245,7 @@ describe("BlockCache with disks", () => {
     const second = await cacheOf(0, [directory(6)], { blockSize: 2 * BLOCK });
     await second.disk!.scanned();
     expect(second.cachedBytes(object)).toBe(0);
-    second.refer(object.id);
+    second.refer(object);
     await read(second, object);
     await written(second);
     expect(second.cachedBytes(object)).toBe(4 * BLOCK);

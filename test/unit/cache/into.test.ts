@@ -174,7 +174,7 @@ test("reads of pinned data that a dataset uses are not pushed out by a long read
   const origin = store();
   const cache = await cacheOf(6);
   const pinned = origin.object("pinned", 4 * BLOCK, PIN);
-  cache.refer(pinned.id);
+  cache.refer(pinned);
   await read(cache, pinned);
   await readInto(cache, origin.object("checkpoint", 40 * BLOCK, LRU_RULES));
   expect(cache.cachedBytes(pinned)).toBe(pinned.size);

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
+import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import { SLOT_UNIT, type Slab } from "../../../src/blocks/slab.js";
-import type { SlotSource } from "../../../src/cache/block-loader.js";
+import type { SlotSource } from "../../../src/cache/slot-source.js";
 import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
 import { MillraceError } from "../../../src/errors.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "./fake-store.js";
@@ -202,7 +203,7 @@ describe("BlockCache on memory and origin", () => {
     const store = new FakeStore();
     const cache = await cacheOf(5);
     const objects = [0, 1, 2, 3, 4].map((i) => store.object(`o${i}`, 2 * BLOCK));
-    for (const object of objects) cache.refer(object.id);
+    for (const object of objects) cache.refer(object);
     const epoch = async (): Promise<number> => {
       const before = store.bytes;
       for (const object of objects) (await cache.acquire(object, 0, object.size, demand)).release();
@@ -220,13 +221,13 @@ describe("BlockCache on memory and origin", () => {
     const [old, now, guest] = ["old", "now", "guest"].map((name) => store.object(name, 3 * BLOCK)) as [never, never, never] as ReturnType<
       FakeStore["object"]
     >[];
-    cache.refer(old!.id);
+    cache.refer(old!);
     (await cache.acquire(old!, 0, old!.size, demand)).release();
     cache.unrefer(old!.id);
     // Nobody refers to the guest: it takes the free block and evicts nothing.
     (await cache.acquire(guest!, 0, guest!.size, demand)).release();
     expect([cache.cachedBytes(old!), cache.cachedBytes(guest!)]).toEqual([3 * BLOCK, BLOCK]);
-    cache.refer(now!.id);
+    cache.refer(now!);
     (await cache.acquire(now!, 0, now!.size, demand)).release();
     expect([cache.cachedBytes(old!), cache.cachedBytes(guest!), cache.cachedBytes(now!)]).toEqual([0, BLOCK, 3 * BLOCK]);
   });
@@ -235,7 +236,7 @@ describe("BlockCache on memory and origin", () => {
     const store = new FakeStore();
     const cache = await cacheOf(4);
     const pinned = store.object("pinned", BLOCK);
-    cache.refer(pinned.id);
+    cache.refer(pinned);
     (await cache.acquire(pinned, 0, BLOCK, demand)).release();
     const files = [0, 1, 2, 3].map((i) => store.object(`f${i}`, BLOCK, LRU_RULES));
     for (const i of [0, 1, 2, 0, 3]) (await cache.acquire(files[i]!, 0, BLOCK, demand)).release();
@@ -246,7 +247,7 @@ describe("BlockCache on memory and origin", () => {
     const store = new FakeStore();
     const cache = await cacheOf(8);
     const pinned = store.object("pinned", 6 * BLOCK, { ...PIN, share: 0.5 });
-    cache.refer(pinned.id);
+    cache.refer(pinned);
     (await cache.acquire(pinned, 0, pinned.size, demand)).release();
     expect(cache.cachedBytes(pinned)).toBe(4 * BLOCK);
     const rules = { ...LRU_RULES, share: 0.25 };
@@ -298,6 +299,69 @@ describe("BlockCache on memory and origin", () => {
     expect(cache.slab.stats()).toMatchObject({ workingBytes: BLOCK, tierBytes: BLOCK });
     expect(Buffer.compare(held.view(0, BLOCK), bytesOf(store.seed("a"), 0, BLOCK))).toBe(0);
     held.release();
+  });
+
+  describe("with blocks that are another node's to hold", () => {
+    /** Serves nothing; the blocks that `theirs` says are not this node's. */
+    const absent = (theirs: (object: ObjectVersion) => boolean): SlotSource => ({
+      tier: "peer",
+      groupBytes: 2 * BLOCK,
+      elsewhere: theirs,
+      read: async (_object, _firstBlock, count) => new Array<undefined>(count).fill(undefined),
+    });
+    const readAll = async (cache: BlockCache, object: ObjectVersion) => (await cache.acquire(object, 0, object.size, demand)).release();
+
+    it("keeps none of them, and with copies those that find room, which give way to its own", async () => {
+      const store = new FakeStore();
+      const [own, other] = [store.object("own", 3 * BLOCK), store.object("other", 3 * BLOCK)];
+      for (const copies of [false, true]) {
+        const cache = await cacheOf(4, { sources: () => [absent(({ id }) => id === other.id)], copies });
+        for (const object of [own, other]) cache.refer(object);
+        await readAll(cache, other);
+        expect(cache.cachedBytes(other)).toBe(copies ? 3 * BLOCK : 0);
+        await readAll(cache, own);
+        expect([own, other].map((object) => cache.cachedBytes(object))).toEqual([3 * BLOCK, copies ? BLOCK : 0]);
+        // A copy takes nothing's place.
+        await readAll(cache, other);
+        expect([own, other].map((object) => cache.cachedBytes(object))).toEqual([3 * BLOCK, copies ? BLOCK : 0]);
+      }
+    });
+
+    it("lets copies go before its own lru data and its own data that nobody refers to yet, however young they are", async () => {
+      const store = new FakeStore();
+      const [guest, lru, copy] = [store.object("guest", BLOCK), store.object("lru", BLOCK, LRU_RULES), store.object("copy", 2 * BLOCK)];
+      const more = store.object("more", 2 * BLOCK);
+      const cache = await cacheOf(4, { sources: () => [absent(({ id }) => id === copy.id)], copies: true });
+      cache.refer(copy);
+      for (const object of [guest, lru, copy, copy]) await readAll(cache, object);
+      cache.refer(more);
+      await readAll(cache, more);
+      expect([guest, lru, copy, more].map((object) => cache.cachedBytes(object))).toEqual([BLOCK, BLOCK, 0, 2 * BLOCK]);
+    });
+
+    it("puts no copy in the place of what it owns", async () => {
+      const store = new FakeStore();
+      const [lru, copy] = [store.object("lru", 2 * BLOCK, LRU_RULES), store.object("copy", 2 * BLOCK)];
+      const cache = await cacheOf(2, { sources: () => [absent(({ id }) => id === copy.id)], copies: true });
+      await readAll(cache, lru);
+      await readAll(cache, copy);
+      await cache.put(copy, 0, bytesOf(store.seed("copy"), 0, copy.size));
+      expect([lru, copy].map((object) => cache.cachedBytes(object))).toEqual([2 * BLOCK, 0]);
+    });
+
+    it("lets go of what has become another's when its own need the room, and keeps what has become its own", async () => {
+      const store = new FakeStore();
+      const [first, second, third] = ["first", "second", "third"].map((name) => store.object(name, 2 * BLOCK)) as ObjectVersion[];
+      let theirs = new Set<string>([third!.id]);
+      const cache = await cacheOf(4, { sources: () => [absent(({ id }) => theirs.has(id))], copies: true });
+      for (const object of [first!, second!, third!]) cache.refer(object);
+      await readAll(cache, first!);
+      await readAll(cache, third!);
+      theirs = new Set([first!.id]);
+      await cache.ownersChanged();
+      await readAll(cache, second!);
+      expect([first!, second!, third!].map((object) => cache.cachedBytes(object))).toEqual([0, 2 * BLOCK, 2 * BLOCK]);
+    });
   });
 
   it("asks sources before the origin, and the origin for what they have not", async () => {

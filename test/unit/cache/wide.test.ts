@@ -74,7 +74,7 @@ test("neighbours without room in memory, and those of lru data, are left alone",
   const store = new FakeStore();
   const cache = await cacheOf(2);
   const object = store.object("a", GROUP);
-  cache.refer(object.id);
+  cache.refer(object);
   (await cache.acquire(object, 0, BLOCK, ahead)).release();
   (await cache.acquire(object, 4 * BLOCK, 5 * BLOCK, ahead)).release();
   expect(asked(store)).toEqual([

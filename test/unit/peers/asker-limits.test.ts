@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { AskerLimits } from "../../../src/peers/asker-limits.js";
+import { AskerLimits, servingBytes } from "../../../src/peers/asker-limits.js";
 import { ManualClock } from "../../support/manual-clock.js";
 
 describe("what askers may have under way", () => {
@@ -42,4 +42,9 @@ describe("what askers may have under way", () => {
     expect(limits.enter("asker 0", 1)).toBeDefined();
     expect(limits.enter("busy", 1)).toBeUndefined();
   });
+});
+
+it("answers under way take a sixteenth of the memory, within bounds", () => {
+  const mib = 2 ** 20;
+  expect([256, 1024, 2048, 8192, 1e6].map((memory) => servingBytes(memory * mib) / mib)).toEqual([64, 64, 128, 512, 512]);
 });

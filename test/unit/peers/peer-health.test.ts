@@ -16,7 +16,7 @@ function fail(times: number): void {
 
 describe("the deadline", () => {
   it("is what the origin takes, within bounds", () => {
-    expect([undefined, 0, 800, 900, 5000].map(silenceMs)).toEqual([1000, 800, 800, 900, 1000]);
+    expect([undefined, 0, 1200, 1300, 5000].map(silenceMs)).toEqual([1500, 1200, 1200, 1300, 1500]);
   });
 });
 

@@ -38,6 +38,7 @@ describe("a request for blocks", () => {
       ranged: false,
       priority: 1,
       wide: false,
+      instead: false,
     });
     expect(parse(blocksPath(ID, 128, 255), { ...HEADERS, "x-millrace-wide": "1" })).toMatchObject({
       begin: 8 * MIB,

@@ -4,6 +4,7 @@ import { crc32c } from "@node-rs/crc32";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { HeldSpan, type SpanLease } from "../../../src/cache/span-lease.js";
 import type { AcquireDemand } from "../../../src/cache/tier-chain.js";
+import { MillraceError } from "../../../src/errors.js";
 import { PeerAuth } from "../../../src/peers/auth.js";
 import { HELD_PATH, holdPath } from "../../../src/peers/held-protocol.js";
 import { blocksPath, formatTerms, HEADER, type Headers, objectHeaders, PEER_PATH, signedParts } from "../../../src/peers/peer-protocol.js";
@@ -116,7 +117,7 @@ describe("answers", () => {
     const { text } = raw(get(PATH, { ...HEADERS, range: "bytes=0-0" }));
     await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
     await clock.advance(200);
-    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(2)));
+    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(3)));
     gate.resolve();
     await vi.waitFor(() => expect(text()).toMatch(/HTTP\/1.1 206 /));
     await vi.waitFor(() => expect(clock.pending).toBe(0));
@@ -130,6 +131,34 @@ describe("answers", () => {
     gate.reject(Object.assign(new Error("s3://bucket?secret=1"), { code: "MILLRACE_CHANGED" }));
     expect(await ask(PATH)).toMatchObject({ status: 502, body: "the blocks could not be had (MILLRACE_CHANGED)\n" });
     expect(server.counters.refused.origin).toBe(1);
+  });
+
+  it("are not tried again for a while where the origin could not be reached, but what is held is sent", async () => {
+    const clock = new ManualClock();
+    await start({ clock });
+    const gate = deferred<void>();
+    blocks.gate = gate.promise;
+    blocks.gate.catch(() => {});
+    gate.reject(new MillraceError("MILLRACE_UNAVAILABLE", "the origin is down"));
+    const statuses = async (times: number) => {
+      const seen: number[] = [];
+      for (let i = 0; i < times; i++) seen.push((await ask(PATH)).status);
+      return seen;
+    };
+    expect(await statuses(3)).toEqual([502, 502, 502]);
+    expect(blocks.demands).toHaveLength(1);
+    await clock.advance(10_000);
+    expect(await statuses(3)).toEqual([502, 502, 502]);
+    expect(blocks.demands).toHaveLength(2);
+    blocks.gate = Promise.resolve();
+    blocks.held = BLOCK;
+    expect(await statuses(1)).toEqual([200]);
+    blocks.held = 0;
+    expect(await statuses(1)).toEqual([502]);
+    await clock.advance(10_000);
+    expect(await statuses(1)).toEqual([200]);
+    blocks.held = 0;
+    expect(await statuses(1)).toEqual([200]);
   });
 
   it("to those who run the process need no secret", async () => {
@@ -320,7 +349,7 @@ describe("closing", () => {
     gate.resolve();
     await closing;
     await answer.closed;
-    expect(answer.text()).toMatch(/^HTTP\/1\.1 206 /);
+    expect(answer.text()).toMatch(/^HTTP\/1\.1 102 Processing\r\n\r\nHTTP\/1\.1 206 /);
     expect([blocks.demands.length, server.counters.answered, server.counters.refused.closing]).toEqual([1, 1, 1]);
   });
 

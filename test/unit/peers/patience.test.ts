@@ -1,0 +1,69 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { Patience } from "../../../src/peers/patience.js";
+import { systemAlarmClock } from "../../../src/util/alarm-clock.js";
+import { ManualClock } from "../../support/manual-clock.js";
+
+const WAITS = { silenceMs: 850, answerMs: 5_000 };
+
+describe("patience", () => {
+  it("ends after so much silence, and begins anew with each sign of life", async () => {
+    const clock = new ManualClock();
+    const patience = new Patience(clock, WAITS, undefined);
+    await clock.advance(849);
+    patience.heard();
+    await clock.advance(849);
+    expect(patience.signal.aborted).toBe(false);
+    await clock.advance(1);
+    expect([patience.signal.aborted, patience.late]).toEqual([true, "silent"]);
+    patience.end();
+    expect(clock.pending).toBe(0);
+  });
+
+  it("ends when what was asked does not come, whatever is heard", async () => {
+    const clock = new ManualClock();
+    const patience = new Patience(clock, WAITS, undefined);
+    for (let i = 0; i < 49; i++) {
+      await clock.advance(100);
+      patience.heard();
+    }
+    expect(patience.late).toBeUndefined();
+    await clock.advance(100);
+    expect(clock.now()).toBe(5_000);
+    expect(patience.late).toBe("long");
+    patience.end();
+  });
+
+  it("waits no more once the answer has begun", async () => {
+    const clock = new ManualClock();
+    const patience = new Patience(clock, WAITS, undefined);
+    patience.calm();
+    expect(clock.pending).toBe(0);
+    await clock.advance(10_000);
+    expect(patience.late).toBeUndefined();
+  });
+
+  it("takes the caller's signal, also one that has fired", async () => {
+    const clock = new ManualClock();
+    const caller = new AbortController();
+    const patience = new Patience(clock, WAITS, caller.signal);
+    caller.abort(new Error("enough"));
+    const late = new Patience(clock, WAITS, caller.signal);
+    expect([patience, late].map(({ signal, late }) => [signal.reason.message, late])).toEqual([
+      ["enough", undefined],
+      ["enough", undefined],
+    ]);
+    patience.end();
+    late.end();
+    expect(clock.pending).toBe(0);
+  });
+
+  it("does not count the time in which this process itself stood still", async () => {
+    const patience = new Patience(systemAlarmClock, { silenceMs: 400, answerMs: 1_100 }, undefined);
+    const until = performance.now() + 1_300;
+    while (performance.now() < until);
+    await sleep(20);
+    expect(patience.late).toBeUndefined();
+    patience.end();
+  });
+});
