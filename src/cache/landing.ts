@@ -35,13 +35,12 @@ export class Landing {
   async arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier): Promise<void> {
     try {
       const { placement } = one;
-      one.placement = undefined;
       if (placement === undefined) this.#parts.counters.streamed++;
-      else if (!lease.slot.borrowed) await this.hold(job.object, one.block, lease.begin, lease.slot, placement);
       else {
-        const slot = this.#copyOf(lease.slot);
+        const slot = lease.slot.borrowed ? this.#copyOf(lease.slot) : lease.slot;
+        one.placement = undefined;
         await this.hold(job.object, one.block, lease.begin, slot, placement);
-        slot.release();
+        if (slot !== lease.slot) slot.release();
       }
       this.land(job, one.flight, lease.slot, lease.begin, tier);
     } finally {
