@@ -96,7 +96,7 @@ function loads({ origin, nginx, js, root, diskFolder, fileBytes, headerBytes, da
   };
   return [
     { name: PLAIN, script: script("plain-get"), parameters: { ...plain }, expected: data },
-    load(LINKED, { uri: `s3://${BUCKET}`, s3: s3Options(origin), phases: ["first"] }),
+    load(LINKED, { uri: `s3://${BUCKET}`, s3: s3Options(origin), phases: ["first", "cold"], passes: 1 }),
     { name: PLAIN_SLOW, script: script("plain-get"), parameters: { ...plain }, expected: data, rounds: 1 },
     { name: CEILING, script: script("checkpoint-ceiling"), parameters: { ...ceiling }, expected: data },
     load(MILLRACE, { phases: ["cold", "memory"] }),

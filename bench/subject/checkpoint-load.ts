@@ -40,6 +40,7 @@ async function load(): Promise<Uint8Array[]> {
 }
 
 async function first(): Promise<Figures> {
+  globalThis.gc?.();
   const before = processMemory("VmRSS");
   let peak = 0;
   const figures = await measureReads(1, async () => {
