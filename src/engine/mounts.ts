@@ -135,3 +135,8 @@ function slashed(path: string): string {
 export function publicInfo(place: Place, stored: StoredObject): StoredObject {
   return { path: place.publicPath(stored.path), size: stored.size, etag: stored.etag, lastModified: stored.lastModified };
 }
+
+/** A place by the caller's name for it and by its own: the same whatever way it was written in. */
+export function resolvedPath({ store, path, publicPath }: Place): { readonly path: string; readonly uri: string } {
+  return { path: publicPath(path), uri: `${store.uri}/${path}` };
+}
