@@ -137,6 +137,10 @@ export function publicInfo(place: Place, stored: StoredObject): StoredObject {
 }
 
 /** A place by the caller's name for it and by its own: the same whatever way it was written in. */
-export function resolvedPath({ store, path, publicPath }: Place): { readonly path: string; readonly uri: string } {
-  return { path: publicPath(path), uri: `${store.uri}/${path}` };
+export function resolvedPath(place: Place): { readonly path: string; readonly uri: string } {
+  return { path: place.publicPath(place.path), uri: uriOf(place) };
+}
+
+export function uriOf({ store, path }: Place): string {
+  return `${store.uri}/${path}`;
 }
