@@ -6,8 +6,10 @@ import { type RetryPolicy, retried } from "../storage/retry.js";
 import type { StoredObject } from "../storage/store.js";
 import { deferred } from "../util/deferred.js";
 import { unlessAborted } from "../util/unless-aborted.js";
+import type { Place } from "./mounts.js";
 import { PendingFile } from "./pending-versions.js";
 import type { Journal } from "./save-journal.js";
+import { otherForm } from "./save-series.js";
 import type { Spool } from "./save-spool.js";
 import type { Turn } from "./save-turns.js";
 import type { SaveTarget, SaveUploads } from "./save-upload.js";
@@ -169,9 +171,14 @@ export class SaveQueue {
     await this.#forget(entry);
   }
 
-  /** Its origin has a version that was written after the save, by whatever clock. */
+  /** Its origin has a version, in this form or the other, that was written after the save, by whatever clock. */
   async #outrun({ files, journal }: Entry): Promise<boolean> {
     const { store, path } = files.at(-1)!.place;
+    const newer = [path, otherForm(path)].map((form) => this.#isNewer(store, form, journal));
+    return (await Promise.all(newer)).includes(true);
+  }
+
+  async #isNewer(store: Place["store"], path: string, journal: Journal): Promise<boolean> {
     try {
       const { lastModified } = await store.stat(path, { signal: this.#closing.signal });
       return lastModified !== undefined && lastModified.getTime() > journal.savedMs + CLOCK_SKEW_MS;
