@@ -174,8 +174,12 @@ export class SaveQueue {
   /** Its origin has a version, in this form or the other, that was written after the save, by whatever clock. */
   async #outrun({ files, journal }: Entry): Promise<boolean> {
     const { store, path } = files.at(-1)!.place;
-    const newer = [path, otherForm(path)].map((form) => this.#isNewer(store, form, journal));
-    return (await Promise.all(newer)).includes(true);
+    if (await this.#isNewer(store, path, journal)) return true;
+    return this.#isNewer(store, otherForm(path), journal).catch((error) => {
+      // S3 denies what is not there to who may not list.
+      if (isMillraceError(error, "MILLRACE_PERMISSION")) return false;
+      throw error;
+    });
   }
 
   async #isNewer(store: Place["store"], path: string, journal: Journal): Promise<boolean> {

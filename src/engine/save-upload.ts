@@ -149,7 +149,8 @@ export class SaveUploads {
     const { store } = place;
     const path = otherForm(place.path);
     const there = await store.stat(path, { signal }).catch((error) => {
-      if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+      // S3 denies what is not there to who may not list.
+      if (!isMillraceError(error, "MILLRACE_NOT_FOUND") && !isMillraceError(error, "MILLRACE_PERMISSION")) throw error;
     });
     if (there === undefined) return;
     if (store.remove === undefined) throw new MillraceError("MILLRACE_PERMISSION", `${path}: this store cannot remove objects`);
