@@ -19,7 +19,7 @@ import { figures } from "./figures.js";
 import { Files, type PiecesRequest, type ReadRequest } from "./files.js";
 import { IoPool } from "./io-pool.js";
 import { Locator } from "./locate.js";
-import { Mounts, publicInfo } from "./mounts.js";
+import { Mounts, publicInfo, resolvedPath } from "./mounts.js";
 import { OpenDatasets } from "./open-datasets.js";
 import { Origins, preloadStores } from "./origins.js";
 import { PeerNode } from "./peer-node.js";
@@ -128,7 +128,8 @@ export class EngineHost {
 
   #handlers() {
     return {
-      stat: ({ path }: { path: string }, { signal }: CallContext) => this.#files.stat(path, signal),
+      resolve: async (path: string) => resolvedPath(await this.#mounts.resolve(path)),
+      stat: ({ path, fresh }: { path: string; fresh?: boolean }, { signal }: CallContext) => this.#files.stat(path, fresh, signal),
       list: (prefix: string, context: CallContext) => this.#list(prefix, context),
       read: async (request: ReadRequest, context: CallContext) => handedOver(await this.#files.read(request, context)),
       readPieces: async (request: PiecesRequest, context: CallContext) => handedOver(await this.#files.readPieces(request, context)),
