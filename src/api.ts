@@ -499,13 +499,18 @@ export interface PeerInfo {
   /** Why it is broken or a stranger; text for people. */
   readonly reason: string | undefined;
 }
+/** Tensors to save: a list, what makes them one after the other, or a `Map` such as `load()` gives. */
+export type NamedTensors = Iterable<NamedTensor> | AsyncIterable<NamedTensor> | ReadonlyMap<string, NamedTensor>;
 /** A tensor to save, or one that was loaded. */
 export interface NamedTensor {
   name: string;
   /** As safetensors spells it: `"F32"`, `"BF16"`, `"I64"` … */
   dtype: string;
   shape: readonly number[];
-  /** Its bytes, little-endian, row by row. */
+  /**
+   * Its values, row by row, in the typed array of the dtype (F16 and BF16: their bits in a `Uint16Array`; C64: a `Float32Array`), or its bytes,
+   * little-endian, as `Uint8Array` or `DataView`.
+   */
   data: ArrayBufferView;
 }
 export interface SaveOptions extends Watch {
@@ -527,7 +532,7 @@ export interface SaveOptions extends Watch {
 /** What a run needs to go on. */
 export interface TrainingRun {
   /** Weights, and what the optimizer keeps. */
-  tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>;
+  tensors: NamedTensors;
   /** `batch.state` of the last batch that was trained on. */
   loader?: LoaderState | undefined;
   /** Anything that JSON can say. */
@@ -564,8 +569,8 @@ export interface LoadedTensor extends NamedTensor {
   toFloat32(): Float32Array<ArrayBuffer>;
 }
 export interface TensorOptions extends Watch {
-  /** Along the first dimension, `to` exclusive; only their bytes are read. */
-  rows?: { from: number; to: number } | undefined;
+  /** Along the first dimension, `to` exclusive; only their bytes are read. Default: from the first, to the last. */
+  rows?: { from?: number | undefined; to?: number | undefined } | undefined;
 }
 export interface LoadOptions extends Watch {
   /** Default: all. */
@@ -621,7 +626,7 @@ export interface Millrace extends AsyncDisposable {
    * until the end), and their memory must stay as it is until the save has resolved. With `maxShardBytes`, or for a target that ends in
    * `.index.json`, there are several files, and the info is their index's. Throws `MILLRACE_CONFIG`, naming the tensor, and `MILLRACE_PERMISSION`.
    */
-  saveCheckpoint(target: string, tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>, options?: SaveOptions): Promise<ObjectInfo>;
+  saveCheckpoint(target: string, tensors: NamedTensors, options?: SaveOptions): Promise<ObjectInfo>;
   /** Resolves when every checkpoint that was saved with `write: "back"` is uploaded. Rejects with what keeps one from that; its copy stays on the disk. */
   flush(): Promise<void>;
   /**

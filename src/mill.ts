@@ -9,7 +9,7 @@ import type {
   Millrace,
   MillraceOptions,
   MillStats,
-  NamedTensor,
+  NamedTensors,
   NodeShare,
   ObjectInfo,
   OpenFile,
@@ -152,11 +152,7 @@ class Mill implements Millrace {
     return openCheckpoint((...call) => this.#call(...call), source, options);
   }
 
-  saveCheckpoint(
-    target: string,
-    tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>,
-    options: SaveOptions = {},
-  ): Promise<ObjectInfo> {
+  saveCheckpoint(target: string, tensors: NamedTensors, options: SaveOptions = {}): Promise<ObjectInfo> {
     return saveCheckpoint(
       (...call) => this.#call(...call),
       () => this.#nextId++,

@@ -164,7 +164,7 @@ function checkedSizes(tensors: readonly TensorShape[]): number[] {
     const known = DTYPES.get(dtype);
     if (known === undefined) throw refuse(`dtype ${quoted(dtype)} is not one of ${[...DTYPES.keys()].join(", ")}`);
     if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0))
-      throw refuse(`shape [${shape}]: dimensions are integers from 0 to 2^53 − 1`);
+      throw refuse(`shape [${shape.map(String)}]: dimensions are integers from 0 to 2^53 − 1`);
     try {
       return tensorBytes(known, shape);
     } catch (error) {

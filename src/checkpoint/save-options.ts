@@ -2,14 +2,14 @@
 import { z } from "zod";
 import { parseBytes } from "../util/byte-size.js";
 import { checkOptions } from "../util/check-options.js";
+import { WATCH } from "./load-options.js";
 
 const saveSchema = z.strictObject({
   write: z.enum(["through", "back"]).optional(),
   keep: z.int().min(1).optional(),
   metadata: z.record(z.string(), z.string()).optional(),
   maxShardBytes: z.union([z.string(), z.number()]).optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-  onProgress: z.custom<(progress: never) => void>((value) => typeof value === "function").optional(),
+  ...WATCH,
 });
 
 export interface SaveSettings {

@@ -37,7 +37,7 @@ beforeAll(async () => {
     checkpoint: (source, watch) => mill.checkpoint(source, watch),
     async saveCheckpoint(target, tensors, { metadata } = {}) {
       const all: NamedTensor[] = [];
-      for await (const tensor of tensors) all.push(tensor);
+      for await (const tensor of tensors as Iterable<NamedTensor>) all.push(tensor);
       const { bytes, order } = formatHeader(all, metadata);
       const data = order.map((i) => new Uint8Array(all[i]!.data.buffer));
       return mill.writeFile(target, Buffer.concat([bytes, ...data]));
