@@ -535,7 +535,7 @@ export interface TrainingRun {
   tensors: NamedTensors;
   /** `batch.state` of the last batch that was trained on. */
   loader?: LoaderState | undefined;
-  /** Anything that JSON can say. */
+  /** Anything that JSON can say; what it cannot (typed arrays, `Map`, `Set`, functions) is refused, by its path. */
   extra?: unknown;
 }
 export type TrainingStateOptions = Omit<SaveOptions, "metadata" | "maxShardBytes">;

@@ -78,11 +78,61 @@ describe("saving", () => {
     expect(await readdir(folder)).toEqual(["m.safetensors"]);
   });
 
+  test.each<[string, unknown, RegExp]>([
+    ["shards of nothing", { maxShardBytes: 0 }, /^maxShardBytes: expected at least 1 byte/],
+    ["metadata of numbers", { metadata: { step: 3 } }, /metadata "step"/],
+    ["metadata in a Map", { metadata: new Map() }, /^metadata: expected an object of strings$/],
+    ["keep as a string", { keep: "3" }, /^keep: expected .*, got string$/],
+    ["another way to write", { write: "bck" }, /^write: expected one of "through"\|"back"$/],
+    ["a controller", { signal: new AbortController() }, /^signal: expected an AbortSignal$/],
+  ])("%s", async (_, options, message) => {
+    await expect(mill.saveCheckpoint("/c/bad.safetensors", tensors, loose(options))).rejects.toEqual(config(message));
+  });
+
+  test("metadata has the keys that it was given, whatever they are", async () => {
+    const metadata = JSON.parse('{"__proto__":"p","b":"c"}');
+    await mill.saveCheckpoint("memory://copies/p.safetensors", tensors, { metadata });
+    expect(Object.entries((await mill.checkpoint("memory://copies/p.safetensors")).metadata).sort()).toEqual([
+      ["__proto__", "p"],
+      ["b", "c"],
+    ]);
+  });
+
   test("what load() gives can be saved as it is", async () => {
     await mill.saveCheckpoint("memory://copies/m.safetensors", await checkpoint.load());
     const copy = await mill.checkpoint("memory://copies/m.safetensors");
     expect(copy.tensors).toEqual(checkpoint.tensors);
     expect((await copy.tensor("w")).data).toEqual(tensors[0]!.data);
+  });
+});
+
+describe("training states", () => {
+  const save = (run: unknown, options: unknown = {}) => mill.saveTrainingState("/c/run", loose(run), loose(options));
+  const loader = { version: 1, fingerprint: "f", order: "o", epoch: 0, position: 0 };
+  test.each<[string, () => Promise<unknown>, RegExp]>([
+    ["no run", () => save(undefined), /^run: expected { tensors, loader, extra }/],
+    ["the tensors alone", () => save(tensors), /^run: expected/],
+    ["no prefix", () => mill.saveTrainingState(loose(undefined), { tensors }), /^prefix: /],
+    ["swapped arguments", () => mill.saveTrainingState(loose({ tensors }), loose("/c/run")), /^prefix: /],
+    ["a misspelled part", () => save({ tensor: tensors }), /tensor: no such option/],
+    ["tensors left out", () => save({ loader }), /^tensors: /],
+    ["extras", () => save({ tensors, extras: 1 }), /^extras: no such option/],
+    ["loaderState", () => save({ tensors, loaderState: loader }), /^loaderState: no such option/],
+    ["a loader that is no state", () => save({ tensors, loader: "hello" }), /^loader: expected object, got string$/],
+    ["a loader", () => save({ tensors, loader: { state: () => loader } }), /^loader\.version: /],
+    ["metadata", () => save({ tensors }, { metadata: { a: "b" } }), /^metadata: not for training states.*`extra`/],
+    ["shards", () => save({ tensors }, { maxShardBytes: "1MB" }), /^maxShardBytes: not for training states/],
+    ["a misspelled option", () => save({ tensors }, { kep: 2 }), /^kep: no such option/],
+    ["null as options", () => save({ tensors }, null), /^options: expected object, got null$/],
+    ["a typed array", () => save({ tensors, extra: { best: [1, new Float32Array(2)] } }), /^extra\.best\[1\]: Float32Array cannot.*tensor/],
+    ["a Map", () => save({ tensors, extra: new Map() }), /^extra: Map cannot be kept as JSON/],
+    ["a Set", () => save({ tensors, extra: { seen: new Set() } }), /^extra\.seen: Set cannot/],
+    ["a function", () => save({ tensors, extra: { a: { b: () => 1 } } }), /^extra\.a\.b: a function cannot/],
+    ["loadLatest without a prefix", () => mill.loadLatest(loose(undefined)), /^prefix: /],
+    ["loadLatest: a misspelled option", () => mill.loadLatest("/c/run", loose({ sgnal: 1 })), /^sgnal: no such option/],
+  ])("%s", async (_, call, message) => {
+    await expect(call()).rejects.toEqual(config(message));
+    expect(await readdir(folder)).toEqual(["m.safetensors"]);
   });
 });
 
