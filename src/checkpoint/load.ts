@@ -1,6 +1,6 @@
 /** `mill.checkpoint`: headers first, then tensors, whole or by rows, each from one version of its file. */
 import { constants } from "node:buffer";
-import type { Checkpoint, LoadOptions, ObjectInfo, TensorInfo, TensorOptions, Watch } from "../api.js";
+import type { Checkpoint, LoadOptions, ObjectInfo, TensorDtype, TensorInfo, TensorOptions, Watch } from "../api.js";
 import type { PiecesRequest } from "../engine/files.js";
 import type { CallOptions } from "../engine/rpc.js";
 import { MillraceError } from "../errors.js";
@@ -51,7 +51,7 @@ export class LoadedCheckpoint implements Checkpoint {
     this.metadata = Object.fromEntries(files.toReversed().flatMap(({ metadata }) => Object.entries(metadata)));
     this.tensors = Array.from(this.#tensors.values(), ({ name, dtype, shape, begin, end }) => ({
       name,
-      dtype,
+      dtype: dtype as TensorDtype,
       shape,
       byteLength: end - begin,
     }));

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { NamedTensor } from "../../../src/api.js";
+import type { NamedTensor, TensorDtype } from "../../../src/api.js";
 import { parseShardIndex } from "../../../src/checkpoint/checkpoint-index.js";
 import { parseHeader } from "../../../src/checkpoint/safetensors.js";
 import { planSave } from "../../../src/checkpoint/save-plan.js";
 
 const bytes = (name: string, length: number, dtype = "U8"): NamedTensor => ({
   name,
-  dtype,
+  dtype: dtype as TensorDtype,
   shape: [length],
   data: new Uint8Array(length).fill(7),
 });
