@@ -499,13 +499,41 @@ export interface PeerInfo {
   /** Why it is broken or a stranger; text for people. */
   readonly reason: string | undefined;
 }
+/** Element types, as safetensors spells them. */
+export type TensorDtype =
+  | "BOOL"
+  | "F4"
+  | "F6_E2M3"
+  | "F6_E3M2"
+  | "U8"
+  | "I8"
+  | "F8_E5M2"
+  | "F8_E4M3"
+  | "F8_E8M0"
+  | "F8_E4M3FNUZ"
+  | "F8_E5M2FNUZ"
+  | "I16"
+  | "U16"
+  | "F16"
+  | "BF16"
+  | "I32"
+  | "U32"
+  | "F32"
+  | "C64"
+  | "F64"
+  | "I64"
+  | "U64";
+/** Tensors to save: a list, what makes them one after the other, or a `Map` such as `load()` gives. */
+export type NamedTensors = Iterable<NamedTensor> | AsyncIterable<NamedTensor> | ReadonlyMap<string, NamedTensor>;
 /** A tensor to save, or one that was loaded. */
 export interface NamedTensor {
   name: string;
-  /** As safetensors spells it: `"F32"`, `"BF16"`, `"I64"` … */
-  dtype: string;
+  dtype: TensorDtype;
   shape: readonly number[];
-  /** Its bytes, little-endian, row by row. */
+  /**
+   * Its values, row by row, in the typed array of the dtype (F16 and BF16: their bits in a `Uint16Array`; C64: a `Float32Array`), or its bytes,
+   * little-endian, as `Uint8Array` or `DataView`.
+   */
   data: ArrayBufferView;
 }
 export interface SaveOptions extends Watch {
@@ -527,10 +555,10 @@ export interface SaveOptions extends Watch {
 /** What a run needs to go on. */
 export interface TrainingRun {
   /** Weights, and what the optimizer keeps. */
-  tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>;
+  tensors: NamedTensors;
   /** `batch.state` of the last batch that was trained on. */
   loader?: LoaderState | undefined;
-  /** Anything that JSON can say. */
+  /** Anything that JSON can say; what it cannot (typed arrays, `Map`, `Set`, functions) is refused, by its path. */
   extra?: unknown;
 }
 export type TrainingStateOptions = Omit<SaveOptions, "metadata" | "maxShardBytes">;
@@ -546,15 +574,15 @@ export interface TrainingState {
 /** What a checkpoint's header says of a tensor. */
 export interface TensorInfo {
   readonly name: string;
-  readonly dtype: string;
+  readonly dtype: TensorDtype;
   readonly shape: readonly number[];
   readonly byteLength: number;
 }
 /** A tensor in memory that is the caller's own. Tensors that were loaded together may share one `ArrayBuffer`. */
 export interface LoadedTensor extends NamedTensor {
   readonly name: string;
-  readonly dtype: string;
-  readonly shape: readonly number[];
+  readonly dtype: TensorDtype;
+  readonly shape: number[];
   /** A typed array where JavaScript has the type; for BOOL, F16, BF16, F8, F6, F4 and C64 the same as `bytes`. */
   readonly data: TypedArrays[DType];
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -564,8 +592,8 @@ export interface LoadedTensor extends NamedTensor {
   toFloat32(): Float32Array<ArrayBuffer>;
 }
 export interface TensorOptions extends Watch {
-  /** Along the first dimension, `to` exclusive; only their bytes are read. */
-  rows?: { from: number; to: number } | undefined;
+  /** Along the first dimension, `to` exclusive; only their bytes are read. Default: from the first, to the last. */
+  rows?: { from?: number | undefined; to?: number | undefined } | undefined;
 }
 export interface LoadOptions extends Watch {
   /** Default: all. */
@@ -621,7 +649,7 @@ export interface Millrace extends AsyncDisposable {
    * until the end), and their memory must stay as it is until the save has resolved. With `maxShardBytes`, or for a target that ends in
    * `.index.json`, there are several files, and the info is their index's. Throws `MILLRACE_CONFIG`, naming the tensor, and `MILLRACE_PERMISSION`.
    */
-  saveCheckpoint(target: string, tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>, options?: SaveOptions): Promise<ObjectInfo>;
+  saveCheckpoint(target: string, tensors: NamedTensors, options?: SaveOptions): Promise<ObjectInfo>;
   /** Resolves when every checkpoint that was saved with `write: "back"` is uploaded. Rejects with what keeps one from that; its copy stays on the disk. */
   flush(): Promise<void>;
   /**

@@ -9,7 +9,7 @@ import type {
   Millrace,
   MillraceOptions,
   MillStats,
-  NamedTensor,
+  NamedTensors,
   NodeShare,
   ObjectInfo,
   OpenFile,
@@ -158,11 +158,7 @@ class Mill implements Millrace {
     return openCheckpoint((...call) => this.#call(...call), source, options);
   }
 
-  saveCheckpoint(
-    target: string,
-    tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>,
-    options: SaveOptions = {},
-  ): Promise<ObjectInfo> {
+  saveCheckpoint(target: string, tensors: NamedTensors, options: SaveOptions = {}): Promise<ObjectInfo> {
     const saved = saveCheckpoint(
       (...call) => this.#call(...call),
       () => this.#nextId++,

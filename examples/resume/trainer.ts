@@ -44,7 +44,12 @@ for (const epoch of loader.epochs(EPOCHS))
     steps++;
     process.send?.({ epoch: batch.epoch, step: batch.step });
     if (steps % SAVE_EVERY === 0 || (batch.epoch === EPOCHS - 1 && batch.step === epoch.steps - 1)) {
-      const tensors = Object.entries({ weights, velocity }).map(([name, data]) => ({ name, dtype: "F32", shape: [FEATURES], data }));
+      const tensors = Object.entries({ weights, velocity }).map(([name, data]) => ({
+        name,
+        dtype: "F32" as const,
+        shape: [FEATURES],
+        data,
+      }));
       // Weights, loader and count go into one object: a crash leaves all of it or nothing. "back" returns once the local disk holds it.
       await mill.saveTrainingState("/run/states", { tensors, loader: batch.state, extra: { steps } }, { write: "back", keep: 3 });
     }

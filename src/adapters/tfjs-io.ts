@@ -74,13 +74,14 @@ interface WeightGroup {
  *
  * `load` throws what `mill.readFile` throws (MILLRACE_NOT_FOUND names the missing file), and MILLRACE_FORMAT where the JSON is no
  * model's, a weight file is outside the model's folder, or the files are shorter or longer than their weights. `save` throws what
- * `mill.writeFile` throws, and MILLRACE_CONFIG for a topology in binary form. Both throw MILLRACE_ABORTED once `signal` fires.
+ * `mill.writeFile` throws, and MILLRACE_CONFIG for a topology in binary form. It throws MILLRACE_CONFIG itself where `path` is none. Both throw MILLRACE_ABORTED once `signal` fires.
  */
 export function ioHandler(
   mill: Pick<Millrace, "readFile" | "writeFile">,
   path: string,
   options: { signal?: AbortSignal | undefined } = {},
 ): ModelHandler {
+  if (typeof path !== "string") throw new MillraceError("MILLRACE_CONFIG", "path: expected the path of the model's JSON");
   const readWeights = async (model: string, name: string) => {
     const file = beside(model, name);
     return mill.readFile(file, options).catch((cause) => {

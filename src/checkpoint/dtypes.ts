@@ -1,5 +1,7 @@
 /** The element types of safetensors, as the `Dtype` of https://github.com/huggingface/safetensors (safetensors/src/tensor.rs) has them. */
 
+import type { TensorDtype } from "../api.js";
+
 export type TensorArray =
   | Uint8Array<ArrayBuffer>
   | Int8Array<ArrayBuffer>
@@ -17,7 +19,7 @@ export interface TensorArrayType {
   readonly BYTES_PER_ELEMENT: number;
 }
 
-export interface TensorDtype {
+export interface ElementType {
   /** Of one element. F4 and F6 pack several into a byte or three. */
   readonly bits: number;
   /** Place in the canonical order of a file's data, which begins with the highest: the widest first, so that all are aligned. */
@@ -27,7 +29,7 @@ export interface TensorDtype {
 }
 
 /** In ascending rank. */
-const ASCENDING: readonly (readonly [name: string, bits: number, array: TensorArrayType])[] = [
+const ASCENDING: readonly (readonly [name: TensorDtype, bits: number, array: TensorArrayType])[] = [
   ["BOOL", 8, Uint8Array],
   ["F4", 4, Uint8Array],
   ["F6_E2M3", 6, Uint8Array],
@@ -52,7 +54,7 @@ const ASCENDING: readonly (readonly [name: string, bits: number, array: TensorAr
   ["U64", 64, BigUint64Array],
 ];
 
-export const DTYPES: ReadonlyMap<string, TensorDtype> = new Map(
+export const DTYPES: ReadonlyMap<string, ElementType> = new Map(
   ASCENDING.map(([name, bits, array], rank) => [name, { bits, rank, array }]),
 );
 
@@ -60,7 +62,7 @@ export const DTYPES: ReadonlyMap<string, TensorDtype> = new Map(
  * Bytes of a tensor. Throws RangeError, saying why, where a product passes 64 bits on the way, in the order of the dimensions
  * (so also where a later dimension is 0), or where the bits do not fill whole bytes.
  */
-export function tensorBytes({ bits }: TensorDtype, shape: readonly number[]): number {
+export function tensorBytes({ bits }: ElementType, shape: readonly number[]): number {
   let product = 1n;
   for (const factor of [...shape, bits]) {
     product *= BigInt(factor);

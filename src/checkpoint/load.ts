@@ -1,11 +1,12 @@
 /** `mill.checkpoint`: headers first, then tensors, whole or by rows, each from one version of its file. */
 import { constants } from "node:buffer";
-import type { Checkpoint, LoadOptions, ObjectInfo, TensorInfo, TensorOptions, Watch } from "../api.js";
+import type { Checkpoint, LoadOptions, ObjectInfo, TensorDtype, TensorInfo, TensorOptions, Watch } from "../api.js";
 import type { PiecesRequest } from "../engine/files.js";
 import type { CallOptions } from "../engine/rpc.js";
 import { MillraceError } from "../errors.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { DTYPES } from "./dtypes.js";
+import { checkLoadOptions, checkTensorOptions, checkWatch } from "./load-options.js";
 import { planRuns, type Run } from "./load-plan.js";
 import { alignmentOf, TensorView } from "./loaded-tensor.js";
 import { inOrder, type Job } from "./read-ahead.js";
@@ -50,19 +51,24 @@ export class LoadedCheckpoint implements Checkpoint {
     this.metadata = Object.fromEntries(files.toReversed().flatMap(({ metadata }) => Object.entries(metadata)));
     this.tensors = Array.from(this.#tensors.values(), ({ name, dtype, shape, begin, end }) => ({
       name,
-      dtype,
+      dtype: dtype as TensorDtype,
       shape,
       byteLength: end - begin,
     }));
   }
 
-  async tensor(name: string, { rows, ...watch }: TensorOptions = {}): Promise<TensorView> {
+  async tensor(name: string, options: TensorOptions = {}): Promise<TensorView> {
+    if (typeof name !== "string") throw new MillraceError("MILLRACE_CONFIG", "name: expected the name of a tensor");
+    checkTensorOptions(options);
+    const { rows, ...watch } = options;
     const whole = this.#wanted(name);
     const [tensor] = await this.#loaded([rows === undefined ? whole : rowsOf(whole, rows)], watch);
     return tensor!;
   }
 
-  async load({ names, ...watch }: LoadOptions = {}): Promise<ReadonlyMap<string, TensorView>> {
+  async load(options: LoadOptions = {}): Promise<ReadonlyMap<string, TensorView>> {
+    checkLoadOptions(options);
+    const { names, ...watch } = options;
     const wanted = names === undefined ? undefined : new Set(names);
     for (const name of wanted ?? []) this.#wanted(name);
     const tensors = [...this.#tensors.values()].filter(({ name }) => wanted?.has(name) ?? true);
@@ -70,6 +76,7 @@ export class LoadedCheckpoint implements Checkpoint {
   }
 
   async *stream(watch: Watch = {}): AsyncGenerator<TensorView, void, undefined> {
+    checkWatch(watch);
     for await (const tensors of this.#read([...this.#tensors.values()], "stream", watch)) yield* tensors;
   }
 
@@ -151,11 +158,12 @@ function checkLength({ name, shape, begin, end }: WantedTensor): void {
 }
 
 /** The part of a tensor that these rows are. */
-function rowsOf(tensor: WantedTensor, { from, to }: { from: number; to: number }): WantedTensor {
+function rowsOf(tensor: WantedTensor, rows: NonNullable<TensorOptions["rows"]>): WantedTensor {
   const [count, ...row] = tensor.shape;
   const refuse = (problem: string): MillraceError =>
     new MillraceError("MILLRACE_CONFIG", `rows of tensor ${quoted(tensor.name)}: ${problem}`);
   if (count === undefined) throw refuse("it is a scalar, and has none");
+  const { from = 0, to = count } = rows;
   if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= count))
     throw refuse(`${from} to ${to} are not among its ${count}`);
   const rowBits = row.reduce((product, dimension) => product * dimension, DTYPES.get(tensor.dtype)!.bits);

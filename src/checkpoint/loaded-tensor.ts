@@ -1,4 +1,4 @@
-import type { LoadedTensor } from "../api.js";
+import type { LoadedTensor, TensorDtype } from "../api.js";
 import { MillraceError } from "../errors.js";
 import { DTYPES, type TensorArray } from "./dtypes.js";
 import { float32Of, SHORT_FLOATS } from "./float-values.js";
@@ -13,15 +13,15 @@ export function alignmentOf(dtype: string): number {
 /** A tensor whose bytes lie in `buffer` from `at`, aligned. */
 export class TensorView implements LoadedTensor {
   readonly name: string;
-  readonly dtype: string;
-  readonly shape: readonly number[];
+  readonly dtype: TensorDtype;
+  readonly shape: number[];
   readonly data: TensorArray;
   readonly bytes: Uint8Array<ArrayBuffer>;
 
   constructor({ name, dtype, shape }: TensorShape, buffer: ArrayBuffer, at: number, byteLength: number) {
     this.name = name;
-    this.dtype = dtype;
-    this.shape = shape;
+    this.dtype = dtype as TensorDtype; // The header's reader knows no other.
+    this.shape = [...shape]; // The caller's own, like all of it.
     this.bytes = new Uint8Array(buffer, at, byteLength);
     const { array } = DTYPES.get(dtype)!;
     this.data = array === Uint8Array ? this.bytes : new array(buffer, at, byteLength / array.BYTES_PER_ELEMENT);

@@ -4,6 +4,7 @@ import { isMillraceError, MillraceError } from "../errors.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { parseShardIndex } from "./checkpoint-index.js";
 import { type Call, type CheckpointFile, LoadedCheckpoint } from "./load.js";
+import { checkWatch } from "./load-options.js";
 import { inOrder } from "./read-ahead.js";
 import { headerLength, LENGTH_BYTES, parseHeader, refusal } from "./safetensors.js";
 import { quoted } from "./strict-json.js";
@@ -20,6 +21,7 @@ const MAX_INDEX_BYTES = 100_000_000;
 export async function openCheckpoint(call: Call, source: string, watch: Watch): Promise<LoadedCheckpoint> {
   if (typeof source !== "string")
     throw new MillraceError("MILLRACE_CONFIG", "source: expected the path of a safetensors file or of its index");
+  checkWatch(watch);
   try {
     return await open(call, source, watch);
   } catch (error) {

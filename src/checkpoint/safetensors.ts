@@ -47,9 +47,20 @@ export function headerLength(first: Uint8Array, fileSize: number, file: string):
   const view = new DataView(first.buffer, first.byteOffset, LENGTH_BYTES);
   const length = view.getUint32(0, true) + view.getUint32(4, true) * 2 ** 32;
   if (length === 0) throw refusal(file, "its header is empty");
+  const kind = LENGTH_BYTES + length > fileSize ? kindOf(first) : undefined;
+  if (kind !== undefined) throw refusal(file, `no safetensors file: looks like ${kind}`);
   if (length > MAX_HEADER_BYTES) throw refusal(file, `its header of ${length} bytes is longer than the ${MAX_HEADER_BYTES} allowed`);
   if (LENGTH_BYTES + length > fileSize) throw refusal(file, `its header of ${length} bytes is cut short: the file has ${fileSize} bytes`);
   return length;
+}
+
+/** What people take for a safetensors file, by how it begins. Read as a length each of these is longer than the file. */
+function kindOf(first: Uint8Array): string | undefined {
+  const text = Buffer.from(first.subarray(0, 32)).toString("latin1");
+  if (text.startsWith("PK\x03\x04")) return "a zip archive, as PyTorch's .pt is; convert it to safetensors";
+  if (/^<(?:!doctype|html)/i.test(text)) return "an HTML page; is this the file's own address?";
+  if (text.startsWith("version https://git-lfs")) return "a pointer of Git LFS; fetch the file itself, by `git lfs pull`";
+  return undefined;
 }
 
 /** `bytes`: the file's first 8 + N at least. `file`: its name, for messages. Throws MILLRACE_FORMAT, naming the tensor. */
@@ -164,7 +175,7 @@ function checkedSizes(tensors: readonly TensorShape[]): number[] {
     const known = DTYPES.get(dtype);
     if (known === undefined) throw refuse(`dtype ${quoted(dtype)} is not one of ${[...DTYPES.keys()].join(", ")}`);
     if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0))
-      throw refuse(`shape [${shape}]: dimensions are integers from 0 to 2^53 − 1`);
+      throw refuse(`shape [${shape.map(String)}]: dimensions are integers from 0 to 2^53 − 1`);
     try {
       return tensorBytes(known, shape);
     } catch (error) {

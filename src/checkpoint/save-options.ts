@@ -1,15 +1,21 @@
 /** The options of `mill.saveCheckpoint`, and their check. */
 import { z } from "zod";
+import { MillraceError } from "../errors.js";
 import { parseBytes } from "../util/byte-size.js";
 import { checkOptions } from "../util/check-options.js";
+import { WATCH } from "./load-options.js";
 
+/** Kept as it is, since zod's own record leaves `__proto__` out. The header's writer says which value is no string. */
+const metadataSchema = z.custom<Record<string, string>>(
+  (value) => typeof value === "object" && value !== null && !(Symbol.iterator in value),
+  "expected an object of strings",
+);
 const saveSchema = z.strictObject({
   write: z.enum(["through", "back"]).optional(),
   keep: z.int().min(1).optional(),
-  metadata: z.record(z.string(), z.string()).optional(),
+  metadata: metadataSchema.optional(),
   maxShardBytes: z.union([z.string(), z.number()]).optional(),
-  signal: z.instanceof(AbortSignal).optional(),
-  onProgress: z.custom<(progress: never) => void>((value) => typeof value === "function").optional(),
+  ...WATCH,
 });
 
 export interface SaveSettings {
@@ -22,5 +28,7 @@ export interface SaveSettings {
 /** Throws MILLRACE_CONFIG naming each bad option. */
 export function checkSaveOptions(options: object): SaveSettings {
   const { write = "through", keep, metadata, maxShardBytes } = checkOptions(saveSchema, options);
-  return { write, keep, metadata, maxShardBytes: maxShardBytes === undefined ? undefined : parseBytes(maxShardBytes, "maxShardBytes") };
+  const shardBytes = maxShardBytes === undefined ? undefined : parseBytes(maxShardBytes, "maxShardBytes");
+  if (shardBytes === 0) throw new MillraceError("MILLRACE_CONFIG", "maxShardBytes: expected at least 1 byte, got 0");
+  return { write, keep, metadata, maxShardBytes: shardBytes };
 }

@@ -2,6 +2,7 @@
 import type { NamedTensor } from "../api.js";
 import { MillraceError } from "../errors.js";
 import { compareUtf8 } from "../util/utf8-order.js";
+import { bytesOf } from "./named-tensor.js";
 import { formatHeader } from "./safetensors.js";
 import { quoted } from "./strict-json.js";
 
@@ -31,7 +32,7 @@ const INDEX = ".index.json";
  */
 export function planSave(target: string, tensors: readonly NamedTensor[], options: SavePlanOptions): PlannedFile[] {
   const { metadata, maxShardBytes = Number.POSITIVE_INFINITY, tag } = options;
-  const bytes = tensors.map(bytesOf);
+  const bytes = tensors.map((tensor, i) => bytesOf(tensor, i));
   if (options.maxShardBytes === undefined && !target.endsWith(INDEX)) return [planFile(target, tensors, bytes, metadata)];
   const index = target.endsWith(INDEX) ? target : `${target}${INDEX}`;
   const folder = index.slice(0, index.lastIndexOf("/") + 1);
@@ -80,15 +81,6 @@ function inShards(order: readonly number[], bytes: readonly Uint8Array[], most: 
     size += length;
   }
   return shards;
-}
-
-function bytesOf({ name, data }: NamedTensor): Uint8Array {
-  if (!ArrayBuffer.isView(data)) throw new MillraceError("MILLRACE_CONFIG", `tensor ${quoted(String(name))}: its data is no typed array`);
-  try {
-    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  } catch (cause) {
-    throw new MillraceError("MILLRACE_CONFIG", `tensor ${quoted(name)}: its memory was transferred elsewhere`, { cause });
-  }
 }
 
 function wrongLength({ name, dtype, shape }: NamedTensor, expected: number, given: number): MillraceError {

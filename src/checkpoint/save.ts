@@ -1,6 +1,6 @@
 /** Saves tensors: their bytes are copied from where they are into memory that the engine lends, 8 MiB at a time, and nowhere between. */
 import { randomBytes } from "node:crypto";
-import type { NamedTensor, ObjectInfo, SaveOptions } from "../api.js";
+import type { NamedTensor, NamedTensors, ObjectInfo, SaveOptions } from "../api.js";
 import type { SaveRequest, SaveRoom } from "../engine/save-protocol.js";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
 import { combinedSignal } from "../util/combined-signal.js";
@@ -14,7 +14,7 @@ export async function saveCheckpoint(
   call: Call,
   nextId: () => number,
   target: string,
-  tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>,
+  tensors: NamedTensors,
   options: SaveOptions,
 ): Promise<ObjectInfo> {
   if (typeof target !== "string") throw new MillraceError("MILLRACE_CONFIG", "target: expected the path of the checkpoint");
@@ -41,13 +41,11 @@ export async function saveCheckpoint(
  * All of them, since the header, which comes first, has all of their names and shapes. Those of an array are there at once, so that two saves of
  * one name reach the engine in the order in which they were asked for.
  */
-function listTensors(
-  tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>,
-  signal: AbortSignal | undefined,
-): readonly NamedTensor[] | Promise<NamedTensor[]> {
+function listTensors(tensors: NamedTensors, signal: AbortSignal | undefined): readonly NamedTensor[] | Promise<NamedTensor[]> {
+  if (tensors instanceof Map) return [...tensors.values()];
   if (Symbol.iterator in Object(tensors)) return [...(tensors as Iterable<NamedTensor>)];
   if (Symbol.asyncIterator in Object(tensors)) return collect(tensors as AsyncIterable<NamedTensor>, signal);
-  throw new MillraceError("MILLRACE_CONFIG", "tensors: expected an iterable of { name, dtype, shape, data }");
+  throw new MillraceError("MILLRACE_CONFIG", "tensors: expected an iterable or a Map of { name, dtype, shape, data }");
 }
 
 async function collect(tensors: AsyncIterable<NamedTensor>, signal: AbortSignal | undefined): Promise<NamedTensor[]> {

@@ -4,6 +4,8 @@
  */
 import type { Checkpoint, LoaderState, Millrace, ObjectInfo, TrainingRun, TrainingState, TrainingStateOptions, Watch } from "../api.js";
 import { isMillraceError, MillraceError, type MillraceErrorCode } from "../errors.js";
+import { jsonOf } from "./state-json.js";
+import { checkTrainingLoad, checkTrainingSave } from "./training-options.js";
 
 /** Keys of the metadata. The first tells a state from other checkpoints, and in what form it is. */
 const [FORM, LOADER, EXTRA] = ["millrace.state", "millrace.loader", "millrace.extra"] as const;
@@ -43,7 +45,9 @@ export class TrainingStates {
    * Each save has the next number after the highest that was there when this process first looked: later saves sort after earlier ones, also
    * over restarts, and where a run goes on from an older state or begins anew. The prefix is one run's: of several ranks one saves.
    */
-  async save(prefix: string, { tensors, loader, extra }: TrainingRun, options: TrainingStateOptions = {}): Promise<ObjectInfo> {
+  async save(prefix: string, run: TrainingRun, options: TrainingStateOptions = {}): Promise<ObjectInfo> {
+    checkTrainingSave(prefix, run, options);
+    const { tensors, loader, extra } = run;
     const metadata = {
       [FORM]: CURRENT_FORM,
       ...(loader !== undefined && { [LOADER]: JSON.stringify(loader) }),
@@ -56,6 +60,7 @@ export class TrainingStates {
   }
 
   async loadLatest(prefix: string, options: Watch = {}): Promise<TrainingState | undefined> {
+    checkTrainingLoad(prefix, options);
     const found = await this.#list(await this.#folderOf(prefix));
     const skipped: { path: string; reason: string }[] = [];
     for (const { path } of found.reverse()) {
@@ -98,17 +103,6 @@ export class TrainingStates {
     }
     return found.sort((a, b) => a.number - b.number);
   }
-}
-
-function jsonOf(extra: unknown): string {
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(extra);
-  } catch (cause) {
-    throw new MillraceError("MILLRACE_CONFIG", `extra: cannot be kept as JSON: ${(cause as Error).message}`, { cause });
-  }
-  if (json === undefined) throw new MillraceError("MILLRACE_CONFIG", `extra: cannot be kept as JSON: it is a ${typeof extra}`);
-  return json;
 }
 
 function stateIn({ metadata }: Checkpoint, path: string): { loader: LoaderState | undefined; extra: unknown } {

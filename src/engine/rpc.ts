@@ -6,6 +6,7 @@ import type { MessagePort, Transferable as NodeTransferable } from "node:worker_
 import { abortedError, MillraceError } from "../errors.js";
 import { manyListeners } from "../util/combined-signal.js";
 import { type Deferred, deferred } from "../util/deferred.js";
+import { tellObserver } from "../util/tell-observer.js";
 import { fromWireError, toWireError, type WireError } from "./wire-error.js";
 
 export interface CallContext {
@@ -122,10 +123,20 @@ export class Rpc {
         this.#pending.get(message.id)?.reject(fromWireError(message.error));
         break;
       case "progress":
-        this.#pending.get(message.id)?.onProgress?.(message.value as never);
+        this.#tell(message.id, message.value);
         break;
       case "cancel":
         this.#serving.get(message.id)?.abort();
+    }
+  }
+
+  #tell(id: number, value: unknown): void {
+    const pending = this.#pending.get(id);
+    try {
+      tellObserver(pending?.onProgress, value as never);
+    } catch (error) {
+      this.#port.postMessage({ t: "cancel", id } satisfies Message);
+      pending?.reject(error);
     }
   }
 

@@ -108,6 +108,11 @@ export function loaderConfig(options: LoaderOptions): LoaderConfig {
   };
 }
 
+/** Checks a loader's state that is to be kept. `option`: what it was given as. Throws MILLRACE_CONFIG naming it and what does not fit. */
+export function checkLoaderState(value: unknown, option: string): void {
+  checkOptions(z.object({ [option]: state }), { [option]: value });
+}
+
 const datasetSchema = z.strictObject({
   format: z.string().optional(),
   fields: z.record(z.string(), z.unknown()).optional(),

@@ -106,7 +106,7 @@ export class FileStore implements Store {
 
   #changed(object: StoredObject, range: { begin: number; end: number }): MillraceError {
     const uri = this.#uri(object.path);
-    return new MillraceError("MILLRACE_CHANGED", `${uri}: the file has changed since it was listed; open the dataset again`, {
+    return new MillraceError("MILLRACE_CHANGED", `${uri}: the file has changed since it was listed; open it again`, {
       uri,
       range,
     });

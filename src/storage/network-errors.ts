@@ -72,11 +72,7 @@ export function statusError(refusal: Refusal, subject: Subject, said = ""): Mill
   if (status === 401 || status === 403) return new MillraceError("MILLRACE_PERMISSION", `${uri}: access denied (${word})`, details);
   if (status === 404 || status === 410) return new MillraceError("MILLRACE_NOT_FOUND", `${uri}: no such object (${word})`, details);
   if (status === 412 || status === 416)
-    return new MillraceError(
-      "MILLRACE_CHANGED",
-      `${uri}: the object has changed since it was listed (${word}); open the dataset again`,
-      details,
-    );
+    return new MillraceError("MILLRACE_CHANGED", `${uri}: the object has changed since it was listed (${word}); open it again`, details);
   if (status === 408 || status === 429 || status >= 500) {
     const asked = parseRetryAfter(header(refusal.headers, "retry-after"));
     const retryAfterMs = asked ?? (SLOW_DOWN.has(status) ? 0 : undefined);

@@ -59,7 +59,7 @@ export class RangeAnswer extends RangeSink {
     const size = held?.size ?? object.size;
     const version = versionOf(headers, size);
     if (size !== object.size || (version !== undefined && version !== object.etag))
-      throw this.error("MILLRACE_CHANGED", "the object has changed since it was listed; open the dataset again");
+      throw this.error("MILLRACE_CHANGED", "the object has changed since it was listed; open it again");
     if (held === undefined && status === 206) throw this.error("MILLRACE_UNAVAILABLE", "a partial answer without a valid Content-Range");
     const { begin, end } = held ?? { begin: 0, end: object.size };
     if (status === 200 && (begin !== range.begin || end !== range.end))

@@ -60,9 +60,15 @@ function describe(issue: Issue, schema: Definition): string {
       Math.max(0, ...branch.map((inner) => inner.path.length + (inner.keys === undefined ? 0 : 1)));
     const best = [...issue.errors].sort((a, b) => depth(b) - depth(a))[0]!;
     if (depth(best) > 0) return describe({ ...best[0]!, path: [...issue.path, ...best[0]!.path] }, schema);
-    return `${optionName(issue.path)}: ${issue.errors.map((branch) => branch[0]?.message ?? "").join("; or ")}`;
+    return `${optionName(issue.path)}: ${issue.errors.map((branch) => plain(branch[0]?.message ?? "")).join("; or ")}`;
   }
-  return `${optionName(issue.path) || "options"}: ${issue.message}`;
+  return `${optionName(issue.path) || "options"}: ${plain(issue.message)}`;
+}
+
+/** zod's own messages ("Invalid input: expected string, received number") in the words of all others. */
+function plain(message: string): string {
+  if (message === "Invalid input") return "not a value that it takes";
+  return message.replace(/^(?:Invalid (?:input|option)|Too (?:small|big)): /, "").replace(/, received (\w+)$/, ", got $1");
 }
 
 /** The value, as the schema has it. Throws MILLRACE_CONFIG with a line for each option that does not fit, by its name: `cache.disk[0].capacity: …`. */

@@ -1,4 +1,5 @@
 import type { Progress } from "../api.js";
+import { tellObserver } from "./tell-observer.js";
 
 /** Observers are told at most this often: a progress bar needs no more, and each report may cross a thread. */
 const REPORT_EVERY_MS = 100;
@@ -31,7 +32,7 @@ export class ProgressMeter {
   /** Tells the observer now: for the last report, which must not be swallowed. */
   report(): void {
     this.#reportedAt = performance.now();
-    this.#observer?.(this.progress);
+    tellObserver(this.#observer, this.progress);
   }
 
   get progress(): Progress {

@@ -83,7 +83,12 @@ test("it is in the cache whatever its size, and of a mill that opens the cache d
   const cache = { memory: 0, disk: [{ path: join(folder, "cache"), capacity: "200MiB" }] };
   const mill = await open({ cache });
   // More than a write keeps in hand.
-  const large = Array.from({ length: 6 }, (_, i) => ({ name: `t${i}`, dtype: "U8", shape: [13 * MIB], data: drawnBytes(13 * MIB, i) }));
+  const large = Array.from({ length: 6 }, (_, i) => ({
+    name: `t${i}`,
+    dtype: "U8" as const,
+    shape: [13 * MIB],
+    data: drawnBytes(13 * MIB, i),
+  }));
   await mill.saveCheckpoint("/ckpt/large.safetensors", large);
   await mill.close();
   await origin.reset();

@@ -42,7 +42,7 @@ async function open(cache?: string): Promise<Millrace> {
 }
 const state = (position: number): LoaderState => ({ version: 1, fingerprint: "f", order: "o", epoch: 0, position });
 const run = (step: number) => ({
-  tensors: [{ name: "w", dtype: "F32", shape: [2], data: Float32Array.of(step, -step) }],
+  tensors: [{ name: "w", dtype: "F32" as const, shape: [2], data: Float32Array.of(step, -step) }],
   loader: state(step * 8),
   extra: { step },
 });

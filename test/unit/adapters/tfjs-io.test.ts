@@ -256,3 +256,8 @@ describe("load", () => {
     await expect(model().save(handler)).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
   });
 });
+
+it("a path that is none is refused before anything is read", () => {
+  const refused = expect.objectContaining({ code: "MILLRACE_CONFIG", message: expect.stringMatching(/^path: /) });
+  expect(() => ioHandler(mill, undefined as never)).toThrow(refused);
+});

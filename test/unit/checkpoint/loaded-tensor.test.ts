@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { TensorDtype } from "../../../src/api.js";
 import { DTYPES } from "../../../src/checkpoint/dtypes.js";
 import { alignmentOf, TensorView } from "../../../src/checkpoint/loaded-tensor.js";
 
@@ -105,4 +106,15 @@ describe("TensorView", () => {
   test("every typed array finds its alignment", () => {
     for (const [dtype, { array }] of DTYPES) expect(alignmentOf(dtype) % array.BYTES_PER_ELEMENT).toBe(0);
   });
+});
+
+test("a tensor's dtype is one of safetensors' in the types too, and its shape the caller's own", () => {
+  const known: readonly TensorDtype[] = [...DTYPES.keys()] as TensorDtype[];
+  // @ts-expect-error no such dtype
+  const wrong: TensorDtype = "float32";
+  expect(known).not.toContain(wrong);
+  const shape = [2];
+  const tensor = new TensorView({ name: "t", dtype: "U8", shape }, new ArrayBuffer(2), 0, 2);
+  tensor.shape.push(1);
+  expect(shape).toEqual([2]);
 });

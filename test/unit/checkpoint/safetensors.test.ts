@@ -232,3 +232,15 @@ describe("formatHeader", () => {
 function tensor(name: string, dtype = "U8", shape: readonly number[] = [1]) {
   return { name, dtype, shape };
 }
+
+test.each([
+  ["PK\x03\x04\0\0\x08\x08".padEnd(200, "\0"), /a zip archive/],
+  ["<!DOCTYPE html><html>not found</html>", /an HTML page/],
+  ["<html>not found</html>", /an HTML page/],
+  ["version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", /Git LFS.*git lfs pull/],
+])("what else the file is, where that can be told: %o", (text, message) => {
+  const file = Buffer.from(text, "latin1");
+  const refused = { code: "MILLRACE_FORMAT", message: expect.stringMatching(/^m\.safetensors: no safetensors file: looks like /) };
+  expect(() => parse(file)).toThrow(expect.objectContaining(refused));
+  expect(() => parse(file)).toThrow(message);
+});

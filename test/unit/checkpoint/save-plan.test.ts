@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { NamedTensor } from "../../../src/api.js";
+import type { NamedTensor, TensorDtype } from "../../../src/api.js";
 import { parseShardIndex } from "../../../src/checkpoint/checkpoint-index.js";
 import { parseHeader } from "../../../src/checkpoint/safetensors.js";
 import { planSave } from "../../../src/checkpoint/save-plan.js";
 
 const bytes = (name: string, length: number, dtype = "U8"): NamedTensor => ({
   name,
-  dtype,
+  dtype: dtype as TensorDtype,
   shape: [length],
   data: new Uint8Array(length).fill(7),
 });
@@ -59,7 +59,7 @@ describe("planSave", () => {
   });
 
   it.each([
-    ["data that is no view", [{ ...bytes("t", 1), data: [1] as unknown as Uint8Array }], "no typed array"],
+    ["data that is no view", [{ ...bytes("t", 1), data: [1] as unknown as Uint8Array }], "expected a typed array, got an Array"],
     ["data of another length", [bytes("t", 3), { ...bytes("u", 4), shape: [5] }], '"u": U8 [5] takes 5 bytes, but its data has 4'],
     ["an unknown dtype", [bytes("t", 1, "float32")], "float32"],
     ["one name twice, in different shards", [bytes("t", 1), bytes("u", 1), bytes("t", 1)], "twice"],

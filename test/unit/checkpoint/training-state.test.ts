@@ -38,7 +38,7 @@ beforeAll(async () => {
     checkpoint: (source, watch) => mill.checkpoint(source, watch),
     async saveCheckpoint(target, tensors, { metadata } = {}) {
       const all: NamedTensor[] = [];
-      for await (const tensor of tensors) all.push(tensor);
+      for await (const tensor of tensors as Iterable<NamedTensor>) all.push(tensor);
       const { bytes, order } = formatHeader(all, metadata);
       const data = order.map((i) => new Uint8Array(all[i]!.data.buffer));
       return mill.writeFile(target, Buffer.concat([bytes, ...data]));
@@ -158,7 +158,7 @@ describe("loadLatest", () => {
       [Buffer.concat([whole, Buffer.alloc(3)]), /./],
       [whole.subarray(0, 40), /cut short/],
       [Buffer.alloc(0), /too short/],
-      [Buffer.from("<html>Not what you think it is</html>"), /header/],
+      [Buffer.from("<html>Not what you think it is</html>"), /looks like an HTML page/],
       [other({}), /is no training state/],
       [other({ "millrace.state": "2" }), /is a training state of form "2"; this version reads form "1"/],
       [other({ "millrace.state": "1", "millrace.loader": "{" }), /its metadata "millrace.loader" is not JSON/],

@@ -118,6 +118,23 @@ describe("calls", () => {
 });
 
 describe("cancel", () => {
+  test("an observer that throws ends its call, and no other", async () => {
+    const { handler, begun, end } = held();
+    const { near } = pair({ handler, double: (n: number) => n * 2 });
+    const cause = new Error("no such bar");
+    const call = near.call("handler", undefined, {
+      onProgress: () => {
+        throw cause;
+      },
+    });
+    const { progress, signal } = await begun.promise;
+    progress(1);
+    await expect(call).rejects.toMatchObject({ code: "MILLRACE_CONFIG", cause });
+    if (!signal.aborted) await once(signal, "abort");
+    end.resolve(undefined);
+    expect(await near.call("double", 21)).toBe(42);
+  });
+
   test("rejects at once, tells the handler, and its late result is nobody's", async () => {
     const { handler, begun, end } = held();
     const { near } = pair({ work: handler, echo: (value: unknown) => value });
