@@ -25,7 +25,7 @@ import type {
 } from "./api.js";
 import { openCheckpoint } from "./checkpoint/open-checkpoint.js";
 import { saveCheckpoint } from "./checkpoint/save.js";
-import { TrainingStates } from "./checkpoint/training-state.js";
+import { type ResolvedPath, TrainingStates } from "./checkpoint/training-state.js";
 import { type Connection, connect } from "./engine/connect.js";
 import { startPrefetch } from "./engine/prefetch-job.js";
 import type { CallOptions } from "./engine/rpc.js";
@@ -40,7 +40,13 @@ import { millConfig } from "./options.js";
 class Mill implements Millrace {
   readonly #connection: Connection;
   readonly #logger: Logger | undefined;
-  readonly #states = new TrainingStates(this);
+  readonly #states = new TrainingStates({
+    list: (prefix) => this.list(prefix),
+    invalidate: (prefix) => this.invalidate(prefix),
+    checkpoint: (...call) => this.checkpoint(...call),
+    saveCheckpoint: (...call) => this.saveCheckpoint(...call),
+    resolve: async (path) => (await this.#call("resolve", path)) as ResolvedPath,
+  });
   #nextId = 1;
   #closed = false;
 

@@ -14,7 +14,16 @@ const NAME = /^state-(\d{12,})\.safetensors$/;
 /** What a damaged or vanished file is told by. Anything else may pass, and an older state must not be taken for the newest then. */
 const DAMAGED: readonly MillraceErrorCode[] = ["MILLRACE_FORMAT", "MILLRACE_CORRUPT", "MILLRACE_NOT_FOUND", "MILLRACE_CHANGED"];
 
-type StateMill = Pick<Millrace, "list" | "invalidate" | "checkpoint" | "saveCheckpoint">;
+/** What a path means, however it is written. */
+export interface ResolvedPath {
+  /** As a listing says it. */
+  readonly path: string;
+  /** The same for each mount that leads there. */
+  readonly uri: string;
+}
+interface StateMill extends Pick<Millrace, "list" | "invalidate" | "checkpoint" | "saveCheckpoint"> {
+  resolve(path: string): Promise<ResolvedPath>;
+}
 interface Found {
   readonly number: number;
   readonly path: string;
@@ -23,7 +32,7 @@ interface Found {
 /** The states of one mill's prefixes. */
 export class TrainingStates {
   readonly #mill: StateMill;
-  /** By prefix, the highest number that was given so far, in this process or before. */
+  /** By the prefix's URI, the highest number that was given so far, in this process or before. */
   readonly #last = new Map<string, Promise<{ number: number }>>();
 
   constructor(mill: StateMill) {
@@ -40,13 +49,14 @@ export class TrainingStates {
       ...(loader !== undefined && { [LOADER]: JSON.stringify(loader) }),
       ...(extra !== undefined && { [EXTRA]: jsonOf(extra) }),
     };
-    const last = await this.#lastOf(folderOf(prefix));
+    const folder = await this.#folderOf(prefix);
+    const last = await this.#lastOf(folder);
     const name = `state-${String(++last.number).padStart(DIGITS, "0")}.safetensors`;
-    return this.#mill.saveCheckpoint(`${folderOf(prefix)}/${name}`, tensors, { ...options, metadata });
+    return this.#mill.saveCheckpoint(folder.path + name, tensors, { ...options, metadata });
   }
 
   async loadLatest(prefix: string, options: Watch = {}): Promise<TrainingState | undefined> {
-    const found = await this.#list(folderOf(prefix));
+    const found = await this.#list(await this.#folderOf(prefix));
     const skipped: { path: string; reason: string }[] = [];
     for (const { path } of found.reverse()) {
       try {
@@ -64,29 +74,30 @@ export class TrainingStates {
     );
   }
 
-  #lastOf(folder: string): Promise<{ number: number }> {
-    const known = this.#last.get(folder);
+  /** With a closing slash, as those whose names it begins have it. */
+  #folderOf(prefix: string): Promise<ResolvedPath> {
+    return this.#mill.resolve(`${prefix.replace(/\/+$/, "")}/`);
+  }
+
+  #lastOf(folder: ResolvedPath): Promise<{ number: number }> {
+    const known = this.#last.get(folder.uri);
     if (known !== undefined) return known;
     const asked = this.#list(folder).then((found) => ({ number: found.at(-1)?.number ?? 0 }));
-    this.#last.set(folder, asked);
-    asked.catch(() => this.#last.delete(folder)); // The next save asks again.
+    this.#last.set(folder.uri, asked);
+    asked.catch(() => this.#last.delete(folder.uri)); // The next save asks again.
     return asked;
   }
 
   /** In ascending order. What a cached listing says may be from before the last save of another process. */
-  async #list(folder: string): Promise<Found[]> {
+  async #list({ path: folder }: ResolvedPath): Promise<Found[]> {
     await this.#mill.invalidate(folder);
     const found: Found[] = [];
-    for await (const { path } of this.#mill.list(`${folder}/`)) {
-      const number = NAME.exec(path.slice(folder.length + 1))?.[1];
+    for await (const { path } of this.#mill.list(folder)) {
+      const number = NAME.exec(path.slice(folder.length))?.[1];
       if (number !== undefined) found.push({ number: Number(number), path });
     }
     return found.sort((a, b) => a.number - b.number);
   }
-}
-
-function folderOf(prefix: string): string {
-  return prefix.replace(/\/+$/, "");
 }
 
 function jsonOf(extra: unknown): string {

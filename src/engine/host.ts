@@ -19,7 +19,7 @@ import { figures } from "./figures.js";
 import { Files, type PiecesRequest, type ReadRequest } from "./files.js";
 import { IoPool } from "./io-pool.js";
 import { Locator } from "./locate.js";
-import { Mounts, publicInfo } from "./mounts.js";
+import { Mounts, publicInfo, resolvedPath } from "./mounts.js";
 import { OpenDatasets } from "./open-datasets.js";
 import { Origins, preloadStores } from "./origins.js";
 import { PeerNode } from "./peer-node.js";
@@ -128,6 +128,7 @@ export class EngineHost {
 
   #handlers() {
     return {
+      resolve: async (path: string) => resolvedPath(await this.#mounts.resolve(path)),
       stat: ({ path }: { path: string }, { signal }: CallContext) => this.#files.stat(path, signal),
       list: (prefix: string, context: CallContext) => this.#list(prefix, context),
       read: async (request: ReadRequest, context: CallContext) => handedOver(await this.#files.read(request, context)),

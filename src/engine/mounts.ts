@@ -135,3 +135,12 @@ function slashed(path: string): string {
 export function publicInfo(place: Place, stored: StoredObject): StoredObject {
   return { path: place.publicPath(stored.path), size: stored.size, etag: stored.etag, lastModified: stored.lastModified };
 }
+
+/** A place by the caller's name for it and by its own: the same whatever way it was written in. */
+export function resolvedPath(place: Place): { readonly path: string; readonly uri: string } {
+  return { path: place.publicPath(place.path), uri: uriOf(place) };
+}
+
+export function uriOf({ store, path }: Place): string {
+  return `${store.uri}/${path}`;
+}

@@ -5,6 +5,7 @@ import { isMillraceError } from "../errors.js";
 import { FileStore } from "../storage/file-store.js";
 import type { OriginReadOptions, OriginStore } from "../storage/origin-store.js";
 import type { StoredObject } from "../storage/store.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 import { compareUtf8 } from "../util/utf8-order.js";
 import type { Place } from "./mounts.js";
 
@@ -13,16 +14,29 @@ const RULES: HoldRules = { mount: "\0pending", admission: "lru", share: 0, local
 /** Versions that are uploaded, for those who opened them before: some 300 bytes each. */
 const REMEMBERED = 1_000;
 
+interface LocalCopy {
+  readonly file: string;
+  /** Unlike any of an origin's. */
+  readonly etag: string;
+  readonly savedMs: number;
+  /** Throws MILLRACE_CORRUPT where it is not what was saved. */
+  readonly check: () => Promise<void>;
+}
+
 /** A version that is in a local file, and at its origin later. */
 export class PendingFile {
   readonly place: Place;
   readonly #pending: ObjectVersion;
   readonly #files: FileStore;
   readonly #local: StoredObject;
+  readonly #check: () => Promise<void>;
+  /** Of all of it, at the first read: who opens a checkpoint by its header is to know whether the rest is whole. */
+  #checked: Promise<void> | undefined;
   #uploaded: ObjectVersion | undefined;
 
-  private constructor(place: Place, stored: StoredObject, files: FileStore, local: StoredObject) {
+  private constructor(place: Place, stored: StoredObject, files: FileStore, local: StoredObject, check: () => Promise<void>) {
     this.place = place;
+    this.#check = check;
     this.#files = files;
     this.#local = local;
     const { store } = place;
@@ -30,11 +44,11 @@ export class PendingFile {
     this.#pending = objectVersion({ uri: store.uri, list: store.list, stat: store.stat, readInto }, stored, RULES);
   }
 
-  /** `etag` is unlike any of an origin's. Throws what reading the file's facts throws. */
-  static async open(place: Place, file: string, etag: string, savedMs: number): Promise<PendingFile> {
+  /** Throws what reading the file's facts throws. */
+  static async open(place: Place, { file, etag, savedMs, check }: LocalCopy): Promise<PendingFile> {
     const files = new FileStore(dirname(file));
     const local = await files.stat(basename(file));
-    return new PendingFile(place, { path: place.path, size: local.size, etag, lastModified: new Date(savedMs) }, files, local);
+    return new PendingFile(place, { path: place.path, size: local.size, etag, lastModified: new Date(savedMs) }, files, local, check);
   }
 
   /** The version to read now. */
@@ -47,9 +61,19 @@ export class PendingFile {
     this.#uploaded = objectVersion(this.place.store, stored, this.place.rules);
   }
 
+  /** What may pass by itself is tried again. */
+  #whole(): Promise<void> {
+    this.#checked ??= this.#check().catch((error) => {
+      if (!isMillraceError(error, "MILLRACE_CORRUPT")) this.#checked = undefined;
+      throw error;
+    });
+    return this.#checked;
+  }
+
   async #read(begin: number, targets: readonly Uint8Array[], { priority, ...options }: OriginReadOptions = {}): Promise<void> {
     if (this.#uploaded === undefined)
       try {
+        await unlessAborted(this.#whole(), options.signal, "The read");
         return await this.#files.readInto(this.#local, begin, targets, options);
       } catch (error) {
         if (this.#uploaded === undefined || !isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;

@@ -1,4 +1,5 @@
 /** Checkpoints on the local disk, on their way to their origins: one upload after the other, in the background. */
+import { stat } from "node:fs/promises";
 import pLimit from "p-limit";
 import { isMillraceError, MillraceError } from "../errors.js";
 import { type RetryPolicy, retried } from "../storage/retry.js";
@@ -6,7 +7,8 @@ import type { StoredObject } from "../storage/store.js";
 import { deferred } from "../util/deferred.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { PendingFile } from "./pending-versions.js";
-import type { Journal, Spool } from "./save-spool.js";
+import type { Journal } from "./save-journal.js";
+import type { Spool } from "./save-spool.js";
 import type { Turn } from "./save-turns.js";
 import type { SaveTarget, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
@@ -35,10 +37,18 @@ interface Entry extends QueuedSave {
   failure: { readonly error: unknown } | undefined;
 }
 
+/** What this mill cannot upload, and is not to forget either. */
+interface Stranded {
+  readonly name: string;
+  readonly journal: string;
+  readonly error: unknown;
+}
+
 export class SaveQueue {
   readonly #context: SavesContext;
   readonly #uploads: SaveUploads;
   readonly #entries = new Map<Entry, Promise<void>>();
+  #stranded: readonly Stranded[] = [];
   /** One at a time has the whole line: the first is done soonest. */
   readonly #line = pLimit(1);
   readonly #closing = new AbortController();
@@ -54,12 +64,27 @@ export class SaveQueue {
   async add(save: QueuedSave): Promise<StoredObject> {
     const { spool, journal, files } = save;
     const open = ({ place }: SaveTarget, n: number) =>
-      PendingFile.open(place, spool.dataPath(n), `"pending-${spool.id}-${n}"`, journal.savedMs);
+      PendingFile.open(place, {
+        file: spool.dataPath(n),
+        etag: `"pending-${spool.id}-${n}"`,
+        savedMs: journal.savedMs,
+        check: () => spool.check(n, journal, this.#closing.signal),
+      });
     const versions = await Promise.all(files.map(open));
     for (const version of versions) this.#context.pending.add(version, save.turn.number);
     const entry: Entry = { ...save, versions, stored: [], failure: undefined };
     this.#entries.set(entry, this.#run(entry));
     return versions.at(-1)!.object.stored;
+  }
+
+  /** A save that an earlier process has left, and that is another mill's to upload, or nobody's. */
+  strand(name: string, journal: string, error: unknown): void {
+    this.#stranded = [...this.#stranded, { name, journal, error }];
+    this.#context.log(
+      "error",
+      { path: name, journal, error: String(error) },
+      "A saved checkpoint cannot be uploaded by this mill: it stays in the cache directory",
+    );
   }
 
   /** A newer save of this name is whole: older ones that could not be uploaded are of no use any more. */
@@ -71,8 +96,11 @@ export class SaveQueue {
   /** Resolves when all that is queued is uploaded. Rejects with what keeps it from that. */
   async flush(): Promise<void> {
     await Promise.all(this.#entries.values());
-    const failed = [...this.#entries.keys()].filter(({ failure }) => failure !== undefined);
-    if (failed.length > 0) throw notUploaded(failed);
+    // Another mill may have taken some of them up.
+    const left = await Promise.all(this.#stranded.map(({ journal }) => stat(journal).catch(() => undefined)));
+    this.#stranded = this.#stranded.filter((_, i) => left[i] !== undefined);
+    const failed = [...this.#entries.keys()].flatMap(({ files, failure }) => (failure ? [{ name: files.at(-1)!.path, ...failure }] : []));
+    if (failed.length + this.#stranded.length > 0) throw notUploaded([...failed, ...this.#stranded]);
     this.#closing.signal.throwIfAborted();
   }
 
@@ -80,7 +108,11 @@ export class SaveQueue {
     const entries = [...this.#entries.keys()];
     const failed = entries.filter(({ failure }) => failure !== undefined).length;
     const sizes = entries.flatMap(({ files }) => files.map(({ size }) => size));
-    return { pending: entries.length - failed, pendingBytes: sizes.reduce((sum, size) => sum + size, 0), failed };
+    return {
+      pending: entries.length - failed,
+      pendingBytes: sizes.reduce((sum, size) => sum + size, 0),
+      failed: failed + this.#stranded.length,
+    };
   }
 
   /** Resolves when the uploads have ended, or have had a moment to. */
@@ -155,7 +187,6 @@ export class SaveQueue {
       if (entry.stored[n] !== undefined) version.becomes(entry.stored[n]);
       this.#context.pending.remove(version);
     }
-    this.#entries.delete(entry);
     await entry.spool.remove().catch((error) => {
       this.#context.log(
         "warn",
@@ -163,12 +194,13 @@ export class SaveQueue {
         "An uploaded checkpoint's local copy could not be removed",
       );
     });
+    this.#entries.delete(entry);
   }
 }
 
-function notUploaded(failed: readonly Entry[]): MillraceError {
-  const names = failed.map(({ files }) => files.at(-1)!.path).join(", ");
-  const cause = failed[0]!.failure!.error;
+function notUploaded(failed: readonly { readonly name: string; readonly error: unknown }[]): MillraceError {
+  const names = failed.map(({ name }) => name).join(", ");
+  const cause = failed[0]!.error;
   const code = isMillraceError(cause) ? cause.code : "MILLRACE_UNAVAILABLE";
   const message = `Not uploaded, and kept in the cache directory: ${names} (${cause instanceof Error ? cause.message : String(cause)})`;
   return new MillraceError(code, message, { cause });

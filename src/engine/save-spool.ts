@@ -7,7 +7,7 @@
  *
  * Data without a journal and without a living process is what a process left that died while it saved.
  */
-import { type FileHandle, open, readdir, readFile, stat } from "node:fs/promises";
+import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskDirectory } from "../cache/disk-directory.js";
 import { SAVES } from "../cache/disk-layout.js";
@@ -16,27 +16,15 @@ import { FileLock, PATIENT } from "../cache/file-lock.js";
 import { type ProcessIdentity, thisProcess } from "../cache/process-identity.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
+import { fileError } from "../storage/file-errors.js";
 import { writeFileWhole } from "../storage/file-write.js";
-import { crc32c } from "../util/crc32c.js";
+import { type Journal, parseJournal } from "./save-journal.js";
 import { partBytes, SavePart } from "./save-parts.js";
+import { crcOf, hasPieces, readAt, writeAt } from "./save-pieces.js";
 
-/** One object of a save. */
-export interface SpooledFile {
-  /** As the caller wrote it. */
-  readonly path: string;
-  readonly size: number;
-  /** CRC-32C of each piece of `pieceBytes`. */
-  readonly crcs: readonly number[];
-}
-
-export interface Journal {
-  readonly version: 1;
-  readonly savedMs: number;
-  /** URI of the last file: where the path leads elsewhere by now, it is not uploaded. */
-  readonly target: string;
-  readonly keep: number | undefined;
-  readonly pieceBytes: number;
-  readonly files: readonly SpooledFile[];
+interface Recovered {
+  readonly left: readonly { readonly spool: Spool; readonly journal: Journal }[];
+  readonly unreadable: readonly string[];
 }
 
 const NAME = /^(\d+-[0-9a-f]{12}-\d+)(?:-(\d+)\.data|\.json|\.lock)$/;
@@ -70,19 +58,25 @@ export class Spool {
     );
   }
 
-  /** What processes that are gone have left to upload, oldest first; what they had not finished is removed. */
-  static async recover(directories: readonly DiskDirectory[]): Promise<{ spool: Spool; journal: Journal }[]> {
+  /** What processes that are gone have left to upload, oldest first, and the journals that cannot be read; what they had not finished is removed. */
+  static async recover(directories: readonly DiskDirectory[]): Promise<Recovered> {
     const me = await thisProcess();
-    const found: { spool: Spool; journal: Journal }[] = [];
+    const left: { spool: Spool; journal: Journal }[] = [];
+    const unreadable: string[] = [];
     for (const directory of directories) {
       const names = await readdir(join(directory.root, SAVES)).catch(() => []);
       for (const id of new Set(names.flatMap((name) => NAME.exec(name)?.[1] ?? []))) {
         const spool = new Spool(directory, id, me);
         const journal = await spool.#recover(names);
-        if (journal !== undefined) found.push({ spool, journal });
+        if (journal === "unreadable") unreadable.push(spool.journalPath);
+        else if (journal !== undefined) left.push({ spool, journal });
       }
     }
-    return found.sort((a, b) => a.journal.savedMs - b.journal.savedMs);
+    return { left: left.sort((a, b) => a.journal.savedMs - b.journal.savedMs), unreadable };
+  }
+
+  get journalPath(): string {
+    return join(this.#folder, `${this.id}.json`);
   }
 
   dataPath(n: number): string {
@@ -124,7 +118,7 @@ export class Spool {
     const whole = async function* () {
       yield bytes;
     };
-    await writeFileWhole(join(this.#folder, `${this.id}.json`), whole(), {});
+    await writeFileWhole(this.journalPath, whole(), {});
   }
 
   /** A file's parts, read and checked; each is its reader's to release. Throws MILLRACE_CORRUPT. */
@@ -142,7 +136,7 @@ export class Spool {
         });
         if (sums.some((sum, i) => sum !== crcs[begin / pieceBytes + i])) {
           part.release();
-          throw new MillraceError("MILLRACE_CORRUPT", `${path}: the local copy ${this.dataPath(n)} is damaged; save it again`);
+          throw this.#damaged(path, n);
         }
         yield part;
       }
@@ -151,9 +145,19 @@ export class Spool {
     }
   }
 
+  /** Reads a file to its end. Throws MILLRACE_CORRUPT where it is not what was saved, and what reading it throws. */
+  async check(n: number, { pieceBytes, files }: Journal, signal: AbortSignal): Promise<void> {
+    const { crcs, path } = files[n]!;
+    const file = this.dataPath(n);
+    const whole = await hasPieces(file, files[n]!.size, pieceBytes, crcs, signal).catch((error) => {
+      throw fileError(error, { uri: `file://${file}` });
+    });
+    if (!whole) throw this.#damaged(path, n);
+  }
+
   /** The journal goes first: what is left of it then is no save any more. */
   async remove(): Promise<void> {
-    await removeFile(join(this.#folder, `${this.id}.json`));
+    await removeFile(this.journalPath);
     for (let n = 0; n < this.#files; n++) await removeFile(this.dataPath(n));
     this.#directory.room.release(this.#charge);
     this.#charge = 0;
@@ -163,6 +167,10 @@ export class Spool {
   /** It stays for whoever opens the directory next. */
   async leave(): Promise<void> {
     await this.#lock.drop();
+  }
+
+  #damaged(path: string, n: number): MillraceError {
+    return new MillraceError("MILLRACE_CORRUPT", `${path}: the local copy ${this.dataPath(n)} is damaged; save it again`);
   }
 
   async #reserve(sizes: readonly number[]): Promise<boolean> {
@@ -180,7 +188,7 @@ export class Spool {
   }
 
   /** Undefined where another process has it, or there is nothing to upload. */
-  async #recover(names: readonly string[]): Promise<Journal | undefined> {
+  async #recover(names: readonly string[]): Promise<Journal | "unreadable" | undefined> {
     const { room } = this.#directory;
     if (!(await this.#lock.tryTake().catch(() => false))) return undefined;
     for (const name of names) {
@@ -194,51 +202,11 @@ export class Spool {
       this.#charge += room.charge(size);
     }
     room.found(this.#charge);
-    const text = await readFile(join(this.#folder, `${this.id}.json`), "utf8").catch((error) => errorCode(error));
+    const text = await readFile(this.journalPath, "utf8").catch((error) => errorCode(error));
     const journal = parseJournal(text ?? "");
+    if (journal !== undefined) return journal;
     // Of a journal that cannot be read (another version's, say) the data stays.
-    if (text === "ENOENT") await this.remove().catch(() => {});
-    else if (journal === undefined) await this.leave();
-    return journal;
+    await (text === "ENOENT" ? this.remove().catch(() => {}) : this.leave());
+    return text === "ENOENT" ? undefined : "unreadable";
   }
-}
-
-function parseJournal(text: string): Journal | undefined {
-  try {
-    const journal = JSON.parse(text) as Partial<Journal>;
-    return journal.version === 1 && Array.isArray(journal.files) && journal.files.length > 0 ? (journal as Journal) : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function crcOf(views: readonly Uint8Array[]): number {
-  return views.reduce((sum, view) => crc32c(view, sum), 0);
-}
-
-async function writeAt(file: FileHandle, { views, begin }: SavePart): Promise<void> {
-  let at = begin;
-  for (const view of views)
-    for (let done = 0; done < view.length; ) {
-      const { bytesWritten } = await file.write(view, done, view.length - done, at);
-      done += bytesWritten;
-      at += bytesWritten;
-    }
-}
-
-/** Fills the part; resolves to the CRCs of its pieces. */
-async function readAt(file: FileHandle, { views, begin }: SavePart, pieceBytes: number): Promise<number[]> {
-  const sums: number[] = [];
-  let at = begin;
-  for (const view of views)
-    for (let done = 0; done < view.length; ) {
-      const toPiece = pieceBytes - (at % pieceBytes);
-      const { bytesRead } = await file.read(view, done, Math.min(view.length - done, toPiece), at);
-      if (bytesRead === 0) return [Number.NaN]; // Cut short: like no CRC.
-      const piece = Math.floor((at - begin) / pieceBytes);
-      sums[piece] = crc32c(view.subarray(done, done + bytesRead), sums[piece] ?? 0);
-      done += bytesRead;
-      at += bytesRead;
-    }
-  return sums;
 }

@@ -8,12 +8,13 @@ import type { StoredObject } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { unlessAborted } from "../util/unless-aborted.js";
-import { type Place, publicInfo } from "./mounts.js";
+import { type Place, publicInfo, uriOf } from "./mounts.js";
 import type { CallContext, Handlers } from "./rpc.js";
+import type { SpooledFile } from "./save-journal.js";
 import { Lending, partBytes } from "./save-parts.js";
 import type { SaveFile, SaveRequest, SaveRoom } from "./save-protocol.js";
 import { SaveQueue } from "./save-queue.js";
-import { Spool, type SpooledFile } from "./save-spool.js";
+import { Spool } from "./save-spool.js";
 import { type Turn, Turns } from "./save-turns.js";
 import { checkPlace, type SaveTarget, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
@@ -48,19 +49,20 @@ export class Saves {
 
   /** Takes up what earlier processes have left to upload. Resolves when it can be read here; the uploads go on. */
   async recover(): Promise<void> {
-    for (const { spool, journal } of await Spool.recover(this.#context.cache.disk?.directories ?? [])) {
+    const { left, unreadable } = await Spool.recover(this.#context.cache.disk?.directories ?? []);
+    for (const file of unreadable)
+      this.#queue.strand(file, file, new MillraceError("MILLRACE_CORRUPT", `${file}: the journal is damaged, or of another version`));
+    for (const { spool, journal } of left) {
+      const turn = this.#turns.take(journal.target);
       try {
         const files = await this.#places(journal.files, undefined);
         const { place, path } = files.at(-1)!;
-        if (uriOf(place) !== journal.target) throw new Error(`${path} is not ${journal.target} any more`);
-        await this.#queue.add({ spool, journal, files, turn: this.#turns.take(journal.target), recovered: true });
+        if (uriOf(place) !== journal.target)
+          throw new MillraceError("MILLRACE_CONFIG", `${path} is not ${journal.target} any more: mount that, and open the mill again`);
+        await this.#queue.add({ spool, journal, files, turn, recovered: true });
       } catch (error) {
-        const fields = { target: journal.target, error: String(error) };
-        this.#context.log(
-          "warn",
-          fields,
-          "A saved checkpoint cannot be uploaded by this mill: open one with the mount that it was saved to",
-        );
+        turn.end();
+        this.#queue.strand(journal.files.at(-1)!.path, spool.journalPath, error);
         await spool.leave();
       }
     }
@@ -243,8 +245,4 @@ export interface SaveStats {
   readonly uploaded: number;
   readonly bytes: number;
   readonly removed: number;
-}
-
-function uriOf({ store, path }: Place): string {
-  return `${store.uri}/${path}`;
 }

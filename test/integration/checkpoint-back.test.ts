@@ -266,6 +266,9 @@ describe("what an earlier mill has left", () => {
     bytes[9 * MIB]! ^= 1;
     await writeFile(file, bytes);
     const mill = await open();
+    // Its header is whole: what is wrong is found all the same, before any of it is used.
+    await expect(mill.checkpoint("/ckpt/damaged.safetensors")).rejects.toMatchObject({ code: "MILLRACE_CORRUPT" });
+    await expect(mill.readFile("/ckpt/damaged.safetensors", { end: 8 })).rejects.toMatchObject({ code: "MILLRACE_CORRUPT" });
     await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_CORRUPT" });
     await expect((await elsewhere()).stat("/ckpt/damaged.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
     await writeFile(file, bytes.subarray(0, 10 * MIB));
@@ -273,13 +276,32 @@ describe("what an earlier mill has left", () => {
     await expect((await open()).flush()).rejects.toMatchObject({ code: "MILLRACE_CORRUPT" });
   });
 
-  test("data without a journal is removed, with an unknown journal it stays", async () => {
+  test("a damaged training state is passed over, and that is said", async () => {
+    const run = (step: number) => ({ tensors: small(step), extra: { step } });
+    await (await elsewhere()).saveTrainingState("/ckpt/states", run(1));
+    const mill = await open();
+    await origin.failNext(1000, "AccessDenied", { kind: "put" });
+    const { path } = await mill.saveTrainingState("/ckpt/states", run(2), { write: "back" });
+    await mill.flush().catch(() => {});
+    await mill.close();
+    const [data] = (await spooled()).filter((name) => name.endsWith(".data"));
+    const file = join(disk, "millrace-v1", "saves", data!);
+    const bytes = await readFile(file);
+    bytes[bytes.length - 1]! ^= 1;
+    await writeFile(file, bytes);
+    const latest = await (await open()).loadLatest("/ckpt/states");
+    expect(latest).toMatchObject({ extra: { step: 1 }, skipped: [{ path, reason: expect.stringContaining(data!) }] });
+  });
+
+  test("data without a journal is removed, with an unknown journal it stays, and flush says so", async () => {
     const save = await leave("/ckpt/odd.safetensors", small(1));
     await writeFile(`${save}.json`, '{"version":2}');
     const half = join(disk, "millrace-v1", "saves", "1-0123456789ab-0-0.data");
     await writeFile(half, "half");
     const mill = await open();
-    await mill.flush();
+    await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_CORRUPT", message: expect.stringContaining(`${save}.json`) });
+    expect(saves(mill)).toMatchObject({ failed: 1 });
+    expect(logged).toContain("A saved checkpoint cannot be uploaded by this mill: it stays in the cache directory");
     expect(await spooled()).toHaveLength(2);
     await expect(readFile(half)).rejects.toMatchObject({ code: "ENOENT" });
     await expect(mill.stat("/ckpt/odd.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
@@ -300,12 +322,17 @@ describe("what an earlier mill has left", () => {
   test("of a mount that leads elsewhere by now it stays", async () => {
     await leave("/ckpt/moved.safetensors", small(1));
     const mill = await open({ mounts: { "/ckpt": "s3://data/other" } });
-    await mill.flush();
+    await expect(mill.flush()).rejects.toMatchObject({
+      code: "MILLRACE_CONFIG",
+      message: expect.stringContaining("/ckpt/moved.safetensors"),
+    });
+    expect(saves(mill)).toMatchObject({ failed: 1, pending: 0 });
     expect(await spooled()).toHaveLength(2);
-    expect(logged).toContain("A saved checkpoint cannot be uploaded by this mill: open one with the mount that it was saved to");
-    await mill.close();
+    expect(logged).toContain("A saved checkpoint cannot be uploaded by this mill: it stays in the cache directory");
     const right = await open();
     await right.flush();
+    await mill.flush(); // What it could not upload is uploaded.
+    expect(saves(mill)).toMatchObject({ failed: 0 });
     await expectSaved(await elsewhere(), "/ckpt/moved.safetensors", small(1));
   });
 });

@@ -1,8 +1,8 @@
 /** Training states in a bucket: what a run that goes on finds, here and on another machine. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { join, relative } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type LoaderState, type Millrace, type MillraceOptions, openMillrace } from "../../src/index.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
@@ -91,3 +91,46 @@ test("a state that waits for its upload is the newest to this mill and to the ne
   expect(await steps(other)).toEqual([3, 3, 3]);
   expect(await names(other)).toHaveLength(3);
 }, 60_000);
+
+describe("a prefix means the same however it is written", () => {
+  const openFiles = async (): Promise<Millrace> => {
+    const mounts = { "/c": `file://${folder}`, "/deep": `file://${folder}/deep/../deep` };
+    mills.push(await openMillrace({ engine: "inline", mounts, cache: { memory: "16MiB" } }));
+    return mills.at(-1)!;
+  };
+  const below = () => relative(process.cwd(), folder);
+  test.each([
+    ["file:./x", () => `file:./${below()}/run`],
+    ["file:x", () => `file:${below()}/run`],
+    ["file:/x", () => `file:${folder}/run`],
+    ["file:///x/../y", () => `file://${folder}/x/../run`],
+    ["file:///x//y", () => `file://${folder}//run/`],
+    ["/mount//x", () => "/c//run"],
+    ["/mount/x//", () => "/c/run//"],
+    ["/mount, which is written so itself", () => "/deep"],
+  ])("%s: the next mill finds the last state, and goes on from its number", async (_how, prefix) => {
+    const path = prefix();
+    for (const step of [1, 2]) {
+      const mill = await openFiles();
+      expect((await mill.loadLatest(path))?.extra).toEqual(step === 1 ? undefined : { step: 1 });
+      const saved = await mill.saveTrainingState(path, run(step));
+      expect(saved.path).toMatch(new RegExp(`/state-00000000000${step}\\.safetensors$`));
+      expect((await mill.loadLatest(path))?.extra).toEqual({ step });
+    }
+  });
+
+  test("two names of one folder in one mill share its numbers", async () => {
+    const mill = await openFiles();
+    const one = await mill.saveTrainingState("/c/run", run(1));
+    const other = await mill.saveTrainingState(`file://${folder}/run`, run(2));
+    const third = await mill.saveTrainingState("/c/run", run(3));
+    expect([one, other, third].map(({ path }) => Number(/(\d+)\.safetensors$/.exec(path)![1]))).toEqual([1, 2, 3]);
+  });
+
+  test("the root of a store", async () => {
+    const mill = await openMillrace({ engine: "inline", cache: { memory: "16MiB" } });
+    mills.push(mill);
+    for (const step of [1, 2]) await mill.saveTrainingState("memory://states", run(step));
+    expect((await mill.loadLatest("memory://states/"))?.extra).toEqual({ step: 2 });
+  });
+});

@@ -33,6 +33,7 @@ beforeAll(async () => {
   mill = await openMillrace({ engine: "inline", cache: { memory: "16MiB" }, mounts: { "/m": pathToFileURL(root).href } });
   states = {
     list: (below) => mill.list(below),
+    resolve: async (path) => ({ path, uri: path }),
     invalidate: (below) => mill.invalidate(below),
     checkpoint: (source, watch) => mill.checkpoint(source, watch),
     async saveCheckpoint(target, tensors, { metadata } = {}) {

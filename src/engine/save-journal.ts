@@ -1,0 +1,30 @@
+/** What is known of a checkpoint on the local disk that is still to be uploaded: one small JSON file beside its data. */
+
+/** One object of a save. */
+export interface SpooledFile {
+  /** As the caller wrote it. */
+  readonly path: string;
+  readonly size: number;
+  /** CRC-32C of each piece of `pieceBytes`. */
+  readonly crcs: readonly number[];
+}
+
+export interface Journal {
+  readonly version: 1;
+  readonly savedMs: number;
+  /** URI of the last file: where the path leads elsewhere by now, it is not uploaded. */
+  readonly target: string;
+  readonly keep: number | undefined;
+  readonly pieceBytes: number;
+  readonly files: readonly SpooledFile[];
+}
+
+/** Undefined where it is damaged, or of another version. */
+export function parseJournal(text: string): Journal | undefined {
+  try {
+    const journal = JSON.parse(text) as Partial<Journal>;
+    return journal.version === 1 && Array.isArray(journal.files) && journal.files.length > 0 ? (journal as Journal) : undefined;
+  } catch {
+    return undefined;
+  }
+}
