@@ -162,9 +162,7 @@ export class Saves {
     try {
       await this.#uploads.all(files, stored, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
     } catch (error) {
-      // Shards without their index.
-      const left = stored.map(({ path }) => path);
-      await this.#uploads.remove(files.at(-1)!.place, left, undefined).catch(() => {});
+      await this.#uploads.takeBack(files, stored).catch(() => {});
       throw error;
     }
     await this.#queue.supersede(turn);

@@ -319,6 +319,13 @@ describe("what an earlier mill has left", () => {
     expect(logged).toContain("A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays");
   });
 
+  test("whose data is gone does not hold up later saves of its name", async () => {
+    await rm(`${await leave("/ckpt/lost.safetensors", small(1))}-0.data`);
+    const mill = await open();
+    await mill.saveCheckpoint("/ckpt/lost.safetensors", small(2));
+    await expectSaved(mill, "/ckpt/lost.safetensors", small(2));
+  });
+
   test("of a mount that leads elsewhere by now it stays", async () => {
     await leave("/ckpt/moved.safetensors", small(1));
     const mill = await open({ mounts: { "/ckpt": "s3://data/other" } });
