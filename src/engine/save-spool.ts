@@ -72,7 +72,7 @@ export class Spool {
         else if (journal !== undefined) left.push({ spool, journal });
       }
     }
-    return { left: left.sort((a, b) => a.journal.savedMs - b.journal.savedMs), unreadable };
+    return { left: left.sort(({ journal: a }, { journal: b }) => a.savedMs - b.savedMs || a.turn - b.turn), unreadable };
   }
 
   get journalPath(): string {

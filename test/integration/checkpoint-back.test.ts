@@ -153,6 +153,14 @@ describe("a disk that cannot take it", () => {
     expect(await (await elsewhere()).stat(info.path)).toMatchObject({ size: info.size, etag: info.etag });
   });
 
+  test("no room: a save of the same name that was asked for later still comes later", async () => {
+    const mill = await open({ capacity: "8MiB" });
+    const first = mill.saveCheckpoint("/ckpt/full-order.safetensors", big(1), { write: "back" });
+    await Promise.all([first, mill.saveCheckpoint("/ckpt/full-order.safetensors", small(2))]);
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 2 });
+    await expectSaved(await elsewhere(), "/ckpt/full-order.safetensors", small(2));
+  });
+
   test("it fills up midway: the same, from the first byte on, and what was written is removed", async () => {
     const mill = await open();
     const file = await openFile(join(disk, "probe"), "w");
@@ -248,6 +256,24 @@ describe("what an earlier mill has left", () => {
     expect((await kinds()).get).toBe(0);
     await mill.flush();
     expect(saves(mill)).toMatchObject({ uploaded: 1 });
+  });
+
+  test("is uploaded in the order in which it was asked for, not in that in which it came to the disk", async () => {
+    const mill = await open();
+    await origin.failNext(1000, "AccessDenied", { kind: "put" });
+    await origin.failNext(1000, "AccessDenied", { kind: "multipart" });
+    const ended: number[] = [];
+    const save = (n: number, tensors: NamedTensor[]) =>
+      mill.saveCheckpoint("/ckpt/order.safetensors", tensors, { write: "back" }).then(() => ended.push(n));
+    await Promise.all([save(1, big(1)), save(2, small(2))]);
+    expect(ended).toEqual([2, 1]);
+    await mill.flush().catch(() => {});
+    await mill.close();
+    await origin.clearFaults();
+    const next = await open();
+    await expectSaved(next, "/ckpt/order.safetensors", small(2));
+    await next.flush();
+    await expectSaved(await elsewhere(), "/ckpt/order.safetensors", small(2));
   });
 
   test("is one mill's to upload, whoever else opens the directory", async () => {
