@@ -1,5 +1,5 @@
 /** Checkpoints saved to the disk of a cache directory and uploaded later: what is read meanwhile, in which order, and what is left when it fails. */
-import { mkdtemp, open as openFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open as openFile, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -23,6 +23,8 @@ const open = async (options: MillraceOptions & { capacity?: string } = {}): Prom
   mills.push(await openMillrace({ engine: "inline", cache, mounts, s3: s3Options(origin), logger, ...rest }));
   return mills.at(-1)!;
 };
+/** What a process of another container writes into its lock. */
+const OTHER = JSON.stringify({ instance: "7-abcdefabcdef", pid: 7, host: "elsewhere" });
 /** A mill of another node. */
 const elsewhere = () => open({ cache: { memory: "64MiB" } });
 const saves = (mill: Millrace) => mill.stats().saves!;
@@ -220,6 +222,20 @@ describe("an upload that fails for good", () => {
   });
 });
 
+test("an upload that another process has taken over meanwhile is not completed", async () => {
+  const mill = await open();
+  await origin.shape({ firstByteMs: 300 });
+  await mill.saveCheckpoint("/ckpt/taken.safetensors", big(1), { write: "back" });
+  const lock = (await spooled()).find((name) => name.endsWith(".lock"))!;
+  await writeFile(join(disk, "millrace-v1", "saves", lock), OTHER);
+  await mill.flush();
+  expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 0, failed: 0 });
+  await origin.shape({});
+  await expect(mill.stat("/ckpt/taken.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  await mill.close();
+  expect(await spooled()).toHaveLength(3);
+});
+
 describe("what an earlier mill has left", () => {
   /** Leaves a save that was not uploaded; resolves to the path of its data, without the ending. */
   async function leave(path: string, tensors: NamedTensor[]): Promise<string> {
@@ -350,6 +366,32 @@ describe("what an earlier mill has left", () => {
     const mill = await open();
     await mill.saveCheckpoint("/ckpt/lost.safetensors", small(2));
     await expectSaved(mill, "/ckpt/lost.safetensors", small(2));
+  });
+
+  test("with the lock of a container that is gone is read at once, and uploaded when the lock is old enough", async () => {
+    const lock = `${await leave("/ckpt/locked.safetensors", small(1))}.lock`;
+    await writeFile(lock, OTHER);
+    const touched = Date.now() / 1000 - 8;
+    await utimes(lock, touched, touched);
+    const mill = await open();
+    await expectSaved(mill, "/ckpt/locked.safetensors", small(1));
+    expect(await readFile(lock, "utf8")).toBe(OTHER);
+    await mill.flush();
+    expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 1 });
+    expect(await spooled()).toEqual([]);
+    await expectSaved(await elsewhere(), "/ckpt/locked.safetensors", small(1));
+  });
+
+  test("with a lock that its holder still touches is its holder's", async () => {
+    const lock = `${await leave("/ckpt/living.safetensors", small(1))}.lock`;
+    await writeFile(lock, OTHER);
+    const touching = setInterval(() => void utimes(lock, new Date(), new Date()), 100);
+    const mill = await open();
+    await mill.flush();
+    clearInterval(touching);
+    expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 0, failed: 0 });
+    expect(await spooled()).toHaveLength(3);
+    await expect(mill.stat("/ckpt/living.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
   });
 
   test("of a mount that leads elsewhere by now it stays", async () => {
