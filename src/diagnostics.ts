@@ -108,7 +108,8 @@ export const METRICS: readonly Metric[] = [
     group: "saves",
     name: "failed",
     unit: "count",
-    meaning: "Checkpoints that could not be uploaded and stay on the disk until the next mill tries; the log says why",
+    meaning:
+      "Checkpoints, those that earlier processes left included, that could not be uploaded and stay on the disk until the next mill tries; the log says why",
   },
   {
     group: "saves",

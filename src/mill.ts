@@ -163,13 +163,16 @@ class Mill implements Millrace {
     tensors: Iterable<NamedTensor> | AsyncIterable<NamedTensor>,
     options: SaveOptions = {},
   ): Promise<ObjectInfo> {
-    return saveCheckpoint(
+    const saved = saveCheckpoint(
       (...call) => this.#call(...call),
       () => this.#nextId++,
       target,
       tensors,
       options,
     );
+    // A call under way keeps the process alive: a program that comes to its end ends when it is uploaded. What fails is logged, and `flush` says it.
+    if (options.write === "back") saved.then(() => this.flush()).catch(() => {});
+    return saved;
   }
 
   async flush(): Promise<void> {

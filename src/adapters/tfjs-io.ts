@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import type { Millrace } from "../api.js";
-import { MillraceError } from "../errors.js";
+import { isMillraceError, MillraceError } from "../errors.js";
 import { beside } from "./beside.js";
 
 /** Bytes of an element, by the dtype that the weight files hold. Strings have no fixed length. */
@@ -81,13 +81,18 @@ export function ioHandler(
   path: string,
   options: { signal?: AbortSignal | undefined } = {},
 ): ModelHandler {
+  const readWeights = async (model: string, name: string) => {
+    const file = beside(model, name);
+    return mill.readFile(file, options).catch((cause) => {
+      if (!isMillraceError(cause, "MILLRACE_NOT_FOUND")) throw cause;
+      throw new MillraceError("MILLRACE_NOT_FOUND", `${model}: its weight file ${file} is not there`, { cause });
+    });
+  };
   return {
     async load() {
       const { weightsManifest, ...artifacts } = parseModel(path, await mill.readFile(path, options));
       if (weightsManifest === undefined) return artifacts;
-      const files = await Promise.all(
-        weightsManifest.map((group) => Promise.all(group.paths.map((name) => mill.readFile(beside(path, name), options)))),
-      );
+      const files = await Promise.all(weightsManifest.map((group) => Promise.all(group.paths.map((name) => readWeights(path, name)))));
       weightsManifest.forEach((group, i) => {
         checkLength(path, group, files[i]!);
       });

@@ -50,10 +50,15 @@ const MAX_PART = 1 / 4;
 const ENTRY_BYTES = 200;
 
 type Entry =
-  | { readonly kind: "object"; readonly object: StoredObject }
+  | { readonly kind: "object"; readonly object: StoredObject; readonly written?: boolean }
   | { readonly kind: "missing"; readonly error: Error }
   | { readonly kind: "list"; readonly list: ListResult }
   | { readonly kind: "blob"; readonly bytes: Uint8Array };
+
+interface StatOptions {
+  readonly signal?: AbortSignal | undefined;
+  readonly fresh?: boolean | undefined;
+}
 
 interface Place {
   readonly uri: string;
@@ -91,10 +96,15 @@ export class MetadataCache {
     });
   }
 
-  /** Facts of one object. Throws what the store throws; that an object does not exist is believed for 5 s at most. */
-  async stat(store: Store, path: string, options: { readonly signal?: AbortSignal | undefined } = {}): Promise<StoredObject> {
+  /**
+   * Facts of one object. Throws what the store throws; that an object does not exist is believed for 5 s at most. `fresh`: they are asked of the
+   * origin, but for what was written here.
+   */
+  async stat(store: Store, path: string, options: StatOptions = {}): Promise<StoredObject> {
     const key = keyOf("object", store.uri, path);
     const entry = this.#entries.get(key);
+    if (options.fresh && !(entry?.kind === "object" && entry.written))
+      return this.#calls.run(key, options.signal, (signal, current) => this.#ask(store, path, key, signal, current));
     if (entry?.kind === "missing") {
       this.#counts.negativeHits++;
       throw entry.error;
@@ -158,7 +168,12 @@ export class MetadataCache {
   /** What is known of an object that was written here. */
   learn(store: Store, object: StoredObject): void {
     this.forget(store, object.path);
-    this.#keep(keyOf("object", store.uri, object.path), { kind: "object", object }, objectBytes(object), this.#options.ttlMs);
+    this.#keep(
+      keyOf("object", store.uri, object.path),
+      { kind: "object", object, written: true },
+      objectBytes(object),
+      this.#options.ttlMs,
+    );
   }
 
   /** Forgets everything below the prefix; returns the entries dropped. */

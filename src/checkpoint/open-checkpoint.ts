@@ -8,6 +8,7 @@ import { inOrder } from "./read-ahead.js";
 import { headerLength, LENGTH_BYTES, parseHeader, refusal } from "./safetensors.js";
 import { quoted } from "./strict-json.js";
 
+const INDEX = ".index.json";
 /** Read at once, since most headers are shorter: one of 64 KiB describes some 500 tensors. */
 const FIRST_BYTES = 64 * 1024;
 /** Headers that are read at once: an index names up to some hundred files. */
@@ -22,18 +23,30 @@ export async function openCheckpoint(call: Call, source: string, watch: Watch): 
   try {
     return await open(call, source, watch);
   } catch (error) {
-    // What was known of a file was old, and has been forgotten.
-    if (!isMillraceError(error, "MILLRACE_CHANGED")) throw error;
-    return open(call, source, watch);
+    // It was overwritten while it was opened.
+    if (isMillraceError(error, "MILLRACE_CHANGED")) return open(call, source, watch);
+    if (!isMillraceError(error, "MILLRACE_NOT_FOUND") || source.endsWith(INDEX) || !(await isThere(call, source + INDEX, watch)))
+      throw error;
+    return open(call, source + INDEX, watch);
   }
+}
+
+async function isThere(call: Call, path: string, { signal }: Watch): Promise<boolean> {
+  return call("stat", { path, fresh: true }, { signal }).then(
+    () => true,
+    () => false,
+  );
 }
 
 async function open(call: Call, source: string, { signal, onProgress }: Watch): Promise<LoadedCheckpoint> {
   const meter = new ProgressMeter(onProgress);
-  const paths = source.endsWith(".index.json") ? await filesOf(call, source, signal) : undefined;
+  const paths = source.endsWith(INDEX) ? await filesOf(call, source, signal) : undefined;
   const headers = [...(paths?.keys() ?? [source])].map((path) => ({
     bytes: FIRST_BYTES,
-    run: (either: AbortSignal) => readHeader(call, path, either, meter),
+    run: (either: AbortSignal) =>
+      readHeader(call, path, either, meter).catch((error) => {
+        throw paths === undefined ? error : missingShard(error, path, source, paths.get(path)!);
+      }),
   }));
   meter.expect(headers.length, 0);
   const files: CheckpointFile[] = [];
@@ -43,9 +56,17 @@ async function open(call: Call, source: string, { signal, onProgress }: Watch): 
   return new LoadedCheckpoint(call, source, files);
 }
 
+/** The caller knows the index, and maybe not the files that it names. */
+function missingShard(error: unknown, path: string, index: string, tensors: ReadonlySet<string>): unknown {
+  if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) return error;
+  const [first, ...others] = tensors;
+  const wanted = `tensor ${quoted(first!)}${others.length > 0 ? ` and ${others.length} more` : ""}`;
+  return new MillraceError("MILLRACE_NOT_FOUND", `${index}: ${path}, which it names for ${wanted}, is not there`, { cause: error });
+}
+
 /** The files that an index names, in ascending order, each with the tensors it is said to have. */
 async function filesOf(call: Call, index: string, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
-  const info = (await call("stat", { path: index }, { signal })) as ObjectInfo;
+  const info = (await call("stat", { path: index, fresh: true }, { signal })) as ObjectInfo;
   if (info.size > MAX_INDEX_BYTES) throw refusal(index, `an index of ${info.size} bytes is longer than the ${MAX_INDEX_BYTES} allowed`);
   const bytes = (await call("read", { path: index, begin: 0, end: info.size, version: info }, { signal })) as Uint8Array;
   const folder = index.slice(0, index.lastIndexOf("/") + 1);
@@ -70,7 +91,7 @@ function checkIndex(files: readonly CheckpointFile[], named: readonly ReadonlySe
 }
 
 async function readHeader(call: Call, path: string, signal: AbortSignal, meter: ProgressMeter): Promise<CheckpointFile> {
-  const info = (await call("stat", { path }, { signal })) as ObjectInfo;
+  const info = (await call("stat", { path, fresh: true }, { signal })) as ObjectInfo;
   const read = async (begin: number, end: number): Promise<Uint8Array> =>
     (await call("read", { path, begin, end, version: info }, { signal })) as Uint8Array;
   let bytes = await read(0, Math.min(info.size, FIRST_BYTES));

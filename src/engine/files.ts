@@ -69,10 +69,11 @@ export class Files {
     return this.#stats;
   }
 
-  async stat(path: string, signal: AbortSignal): Promise<StoredObject> {
+  /** `fresh`: as the origin says now, unless it was written here. */
+  async stat(path: string, fresh: boolean | undefined, signal: AbortSignal): Promise<StoredObject> {
     const place = await this.#mounts.resolve(path);
     const pending = this.#pending.find(place)?.stored;
-    return publicInfo(place, pending ?? (await this.#metadata.stat(place.store, place.path, { signal })));
+    return publicInfo(place, pending ?? (await this.#metadata.stat(place.store, place.path, { signal, fresh })));
   }
 
   read({ path, version, ...range }: ReadRequest, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {

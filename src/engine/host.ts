@@ -129,7 +129,7 @@ export class EngineHost {
   #handlers() {
     return {
       resolve: async (path: string) => resolvedPath(await this.#mounts.resolve(path)),
-      stat: ({ path }: { path: string }, { signal }: CallContext) => this.#files.stat(path, signal),
+      stat: ({ path, fresh }: { path: string; fresh?: boolean }, { signal }: CallContext) => this.#files.stat(path, fresh, signal),
       list: (prefix: string, context: CallContext) => this.#list(prefix, context),
       read: async (request: ReadRequest, context: CallContext) => handedOver(await this.#files.read(request, context)),
       readPieces: async (request: PiecesRequest, context: CallContext) => handedOver(await this.#files.readPieces(request, context)),

@@ -6,9 +6,11 @@ import { type RetryPolicy, retried } from "../storage/retry.js";
 import type { StoredObject } from "../storage/store.js";
 import { deferred } from "../util/deferred.js";
 import { unlessAborted } from "../util/unless-aborted.js";
+import type { Place } from "./mounts.js";
 import { PendingFile } from "./pending-versions.js";
 import type { Journal } from "./save-journal.js";
 import type { SavePart } from "./save-parts.js";
+import { otherForm } from "./save-series.js";
 import type { Spool } from "./save-spool.js";
 import type { Turn } from "./save-turns.js";
 import type { SaveTarget, SaveUploads } from "./save-upload.js";
@@ -187,9 +189,18 @@ export class SaveQueue {
     this.#context.log("debug", { path: entry.files.at(-1)!.path }, "A saved checkpoint is another process's to upload");
   }
 
-  /** Its origin has a version that was written after the save, by whatever clock. */
+  /** Its origin has a version, in this form or the other, that was written after the save, by whatever clock. */
   async #outrun({ files, journal }: Entry): Promise<boolean> {
     const { store, path } = files.at(-1)!.place;
+    if (await this.#isNewer(store, path, journal)) return true;
+    return this.#isNewer(store, otherForm(path), journal).catch((error) => {
+      // S3 denies what is not there to who may not list.
+      if (isMillraceError(error, "MILLRACE_PERMISSION")) return false;
+      throw error;
+    });
+  }
+
+  async #isNewer(store: Place["store"], path: string, journal: Journal): Promise<boolean> {
     try {
       const { lastModified } = await store.stat(path, { signal: this.#closing.signal });
       return lastModified !== undefined && lastModified.getTime() > journal.savedMs + CLOCK_SKEW_MS;

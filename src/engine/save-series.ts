@@ -42,6 +42,16 @@ export function isIndex(path: string): boolean {
   return path.endsWith(INDEX);
 }
 
+/** The same checkpoint in its other form: the index beside a single file, or the single file beside an index. */
+export function otherForm(path: string): string {
+  return isIndex(path) ? formless(path) : path + INDEX;
+}
+
+/** What both forms of a checkpoint have in their names. */
+export function formless(path: string): string {
+  return isIndex(path) ? path.slice(0, -INDEX.length) : path;
+}
+
 /** The shards that an index names, by path: those beside it that have its own name, with a number. Whatever else it says, nothing else is its. */
 export function shardsOf(index: string, json: Uint8Array): string[] {
   const folder = index.slice(0, index.lastIndexOf("/") + 1);

@@ -6,7 +6,7 @@ import { isMillraceError, MillraceError } from "../errors.js";
 import type { StoredObject, WriteOptions } from "../storage/store.js";
 import type { Place } from "./mounts.js";
 import type { SavePart } from "./save-parts.js";
-import { isIndex, olderThan, seriesOf, shardsOf } from "./save-series.js";
+import { isIndex, olderThan, otherForm, seriesOf, shardsOf } from "./save-series.js";
 
 type Log = (level: string, fields: object, message: string) => void;
 type Watched = Pick<WriteOptions, "signal" | "onProgress">;
@@ -97,7 +97,7 @@ export class SaveUploads {
 
   /**
    * Writes the objects of a checkpoint in order, from the one after those in `done`, to which each is added: with the last the checkpoint is whole.
-   * Then removes the shards of the one that it replaces, and with `keep` the older ones of its series; what of these fails is logged.
+   * Then removes the shards of the one that it replaces, or that one in its other form, and with `keep` the older ones of its series; what of these fails is logged.
    */
   async all(files: readonly SaveTarget[], done: StoredObject[], save: SaveTerms): Promise<void> {
     const { signal, keep, parts, onBytes } = save;
@@ -117,6 +117,7 @@ export class SaveUploads {
       replaced.filter((path) => !own.has(path)),
       signal,
     ).catch((error) => this.#left(place, error));
+    await this.#removeOther(place, own, signal).catch((error) => this.#left(place, error));
     if (keep !== undefined) await this.#removeOlder(place, keep, signal).catch((error) => this.#left(place, error));
   }
 
@@ -155,6 +156,24 @@ export class SaveUploads {
       this.#metadata.forget(store, path);
       if (stored !== undefined) await this.#cache.evict([objectVersion(store, stored, rules).id]);
     }
+  }
+
+  /** A single file and an index of one name would be two checkpoints, and the older one could be read for the newer. */
+  async #removeOther(place: Place, own: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
+    const { store } = place;
+    const path = otherForm(place.path);
+    const there = await store.stat(path, { signal }).catch((error) => {
+      // S3 denies what is not there to who may not list.
+      if (!isMillraceError(error, "MILLRACE_NOT_FOUND") && !isMillraceError(error, "MILLRACE_PERMISSION")) throw error;
+    });
+    if (there === undefined) return;
+    if (store.remove === undefined) throw new MillraceError("MILLRACE_PERMISSION", `${path}: this store cannot remove objects`);
+    const shards = await this.shards({ ...place, path }, signal);
+    await this.remove(
+      place,
+      [path, ...shards].filter((one) => !own.has(one)),
+      signal,
+    );
   }
 
   /** Removes the checkpoints of the series that are older than its `keep` newest. */

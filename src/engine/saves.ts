@@ -14,6 +14,7 @@ import type { SpooledFile } from "./save-journal.js";
 import { Lending, partBytes } from "./save-parts.js";
 import type { SaveFile, SaveRequest, SaveRoom, SaveStats } from "./save-protocol.js";
 import { SaveQueue } from "./save-queue.js";
+import { formless } from "./save-series.js";
 import { Spool } from "./save-spool.js";
 import { type Turn, Turns } from "./save-turns.js";
 import { checkPlace, type SaveTarget, SaveUploads } from "./save-upload.js";
@@ -53,7 +54,7 @@ export class Saves {
     for (const file of unreadable)
       this.#queue.strand(file, file, new MillraceError("MILLRACE_CORRUPT", `${file}: the journal is damaged, or of another version`));
     for (const { spool, journal } of left) {
-      const turn = this.#turns.take(journal.target);
+      const turn = this.#turns.take(formless(journal.target));
       try {
         const files = await this.#places(journal.files, undefined);
         const { place, path } = files.at(-1)!;
@@ -157,7 +158,7 @@ export class Saves {
   #enter(find: () => Promise<SaveTarget[]>): Promise<{ files: SaveTarget[]; turn: Turn }> {
     return this.#entrance(async () => {
       const files = await find();
-      return { files, turn: this.#turns.take(uriOf(files.at(-1)!.place)) };
+      return { files, turn: this.#turns.take(formless(uriOf(files.at(-1)!.place))) };
     });
   }
 

@@ -1,16 +1,24 @@
 import { randomUUID } from "node:crypto";
 import type { BigIntStats } from "node:fs";
-import { type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { throwIfAborted } from "../errors.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
 import { TEMP_MARK } from "./file-list.js";
 import { releasedParts } from "./released-parts.js";
 import type { WriteOptions } from "./store.js";
 
-/** Writes the file beside its place and renames it there once it is on the disk, so that no one ever sees half of it. */
+/** Nobody writes a file for a day without a byte: what is older is of a process that was killed. */
+const STALE_MS = 24 * 3_600_000;
+/** Folders that were looked at: once a process is enough. */
+const swept = new Set<string>();
+
+/** Writes the file beside its place and renames it there once it is on the disk, so that no one ever sees half of it. Throws MILLRACE_CONFIG for a folder. */
 export async function writeFileWhole(name: string, parts: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<BigIntStats> {
   const folder = dirname(name);
+  if ((await stat(name).catch(() => undefined))?.isDirectory())
+    throw new MillraceError("MILLRACE_CONFIG", `file://${name}: there is a folder of this name: give the name of a file in it`);
   await mkdir(folder, { recursive: true });
+  await sweep(folder);
   const temp = `${folder}/${TEMP_MARK}${randomUUID()}`;
   try {
     const stats = await fillFile(temp, parts, options);
@@ -55,4 +63,16 @@ async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => undefined);
   await handle?.sync().catch(() => undefined);
   await handle?.close();
+}
+
+/** Removes what killed processes have left there; best effort. */
+async function sweep(folder: string): Promise<void> {
+  if (swept.has(folder)) return;
+  swept.add(folder);
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names.filter((one) => one.startsWith(TEMP_MARK))) {
+    const file = `${folder}/${name}`;
+    const facts = await stat(file).catch(() => undefined);
+    if (facts !== undefined && Date.now() - facts.mtimeMs > STALE_MS) await rm(file, { force: true }).catch(() => {});
+  }
 }

@@ -25,17 +25,41 @@ function optionName(path: readonly PropertyKey[]): string {
   return name;
 }
 
-function describe(issue: Issue): string {
-  if (issue.keys !== undefined) {
-    const names = issue.keys.map((key) => optionName([...issue.path, key])).join(", ");
-    return `${names}: no such option; see docs/configuration.md`;
-  }
+/** What a schema of zod says of itself, as far as it is of use here. */
+interface Definition {
+  readonly def?: {
+    readonly shape?: Readonly<Record<string, Definition>>;
+    readonly innerType?: Definition;
+    readonly element?: Definition;
+    readonly valueType?: Definition;
+    readonly options?: readonly Definition[];
+  };
+}
+
+/** The options that a schema knows at a path; none where it has no fixed ones. */
+function knownAt({ def }: Definition, path: readonly PropertyKey[]): string[] {
+  if (def?.innerType !== undefined) return knownAt(def.innerType, path);
+  if (def?.options !== undefined) return def.options.flatMap((branch) => knownAt(branch, path));
+  const [first, ...rest] = path;
+  if (first === undefined) return Object.keys(def?.shape ?? {});
+  const inner = def?.shape?.[String(first)] ?? def?.element ?? def?.valueType;
+  return inner === undefined ? [] : knownAt(inner, rest);
+}
+
+function unknownOption({ keys, path }: Issue, schema: Definition): string {
+  const names = keys!.map((key) => optionName([...path, key])).join(", ");
+  const known = knownAt(schema, path);
+  return `${names}: no such option${known.length > 0 ? ` (known: ${known.join(", ")})` : ""}; see docs/configuration.md`;
+}
+
+function describe(issue: Issue, schema: Definition): string {
+  if (issue.keys !== undefined) return unknownOption(issue, schema);
   if (issue.errors !== undefined && issue.errors.length > 0) {
     // The branch that got furthest is the one the caller meant.
     const depth = (branch: readonly Issue[]) =>
       Math.max(0, ...branch.map((inner) => inner.path.length + (inner.keys === undefined ? 0 : 1)));
     const best = [...issue.errors].sort((a, b) => depth(b) - depth(a))[0]!;
-    if (depth(best) > 0) return describe({ ...best[0]!, path: [...issue.path, ...best[0]!.path] });
+    if (depth(best) > 0) return describe({ ...best[0]!, path: [...issue.path, ...best[0]!.path] }, schema);
     return `${optionName(issue.path)}: ${issue.errors.map((branch) => branch[0]?.message ?? "").join("; or ")}`;
   }
   return `${optionName(issue.path) || "options"}: ${issue.message}`;
@@ -45,5 +69,5 @@ function describe(issue: Issue): string {
 export function checkOptions<T>(schema: Schema<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
-  throw new MillraceError("MILLRACE_CONFIG", result.error.issues.map(describe).join("\n"));
+  throw new MillraceError("MILLRACE_CONFIG", result.error.issues.map((issue) => describe(issue, schema as Definition)).join("\n"));
 }

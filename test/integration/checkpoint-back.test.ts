@@ -7,6 +7,7 @@ import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, ty
 import { drawnBytes } from "../../src/testing/contract-bench.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
+import { runScript } from "../support/script-process.js";
 
 const MIB = 2 ** 20;
 let origin: Origin;
@@ -235,6 +236,20 @@ test("an upload that another process has taken over meanwhile is not completed",
   await mill.close();
   expect(await spooled()).toHaveLength(3);
 });
+
+test.each(["inline", "worker"] as const)(
+  "a program that comes to its end without a flush ends when all is uploaded, engine %s",
+  async (engine) => {
+    const path = `/ckpt/ended-${engine}.safetensors`;
+    const mounts = { "/ckpt": "s3://data/ckpt" };
+    const options = { engine, mounts, s3: s3Options(origin), cache: { memory: "64MiB", disk: [{ path: disk, capacity: "64MiB" }] } };
+    await origin.shape({ firstByteMs: 300 });
+    const script = new URL("./fixtures/back-save-script.ts", import.meta.url);
+    expect(await runScript(script, [JSON.stringify(options), path])).toEqual({ code: 0, lines: ["reached the end"] });
+    expect((await spooled()).filter((name) => !name.endsWith(".lock"))).toEqual([]);
+    expect(await (await elsewhere()).stat(path)).toMatchObject({ path });
+  },
+);
 
 describe("what an earlier mill has left", () => {
   /** Leaves a save that was not uploaded; resolves to the path of its data, without the ending. */

@@ -87,6 +87,7 @@ test("it is in the cache whatever its size, and of a mill that opens the cache d
   const large = Array.from({ length: 6 }, (_, i) => ({ name: `t${i}`, dtype: "U8", shape: [13 * MIB], data: drawnBytes(13 * MIB, i) }));
   await mill.saveCheckpoint("/ckpt/large.safetensors", large);
   await mill.close();
+  await origin.reset();
   const again = await open({ cache });
   await expectSaved(again, "/ckpt/large.safetensors", large);
   expect(await kinds()).toMatchObject({ get: 0, head: 1 });
@@ -184,6 +185,53 @@ test("an index that was written though its answer was lost keeps its shards", as
   await expectSaved(await open(), path, small(2));
   await mill.close();
   await held.close();
+});
+
+describe("one name, two forms", () => {
+  test.each(["through", "back"] as const)("%s: the new one replaces the other, whichever comes first", async (write) => {
+    const cache = { memory: "64MiB", disk: [{ path: join(folder, `forms-${write}`), capacity: "64MiB" }] };
+    const mill = await open({ cache });
+    const plain = `/ckpt/forms-${write}/m.safetensors`;
+    await mill.writeFile(`${plain}.index.json.bak`, "x");
+    const save = async (value: number, sharded: boolean) => {
+      await mill.saveCheckpoint(plain, small(value), { write, ...(sharded && { maxShardBytes: 8 }) });
+      await mill.flush();
+      await mill.invalidate("/ckpt");
+      const names = (await paths(mill, `/ckpt/forms-${write}`)).map((path) => path.slice(plain.length - "m.safetensors".length));
+      expect(names).toHaveLength(sharded ? 3 : 2);
+      await expectSaved(await open(), plain, small(value));
+    };
+    for (const [i, sharded] of [false, true, false, true].entries()) await save(i, sharded);
+    await expectSaved(await open(), `${plain}.index.json`, small(3));
+    await expect((await open()).checkpoint("/ckpt/none.safetensors")).rejects.toMatchObject({
+      code: "MILLRACE_NOT_FOUND",
+      message: expect.not.stringContaining("index.json"),
+    });
+  });
+
+  test("a shard that is not there is told by its index and a tensor of it", async () => {
+    const mill = await open();
+    const { path } = await mill.saveCheckpoint("/files/lost/m.safetensors", small(1), { maxShardBytes: 8 });
+    const [shard] = (await readdir(join(folder, "files/lost"))).filter((name) => !name.endsWith(".json"));
+    await rm(join(folder, "files/lost", shard!));
+    await expect((await open()).checkpoint(path)).rejects.toMatchObject({
+      code: "MILLRACE_NOT_FOUND",
+      message: `${path}: /files/lost/${shard}, which it names for tensor "w", is not there`,
+    });
+  });
+});
+
+test("what another process has saved under a name since is seen at once, and what is still the same is read from the cache", async () => {
+  const [mill, other] = [await open(), await open()];
+  for (const target of ["/ckpt/latest/one.safetensors", "/ckpt/latest/m.safetensors.index.json"]) {
+    await other.saveCheckpoint(target, small(1));
+    await expectSaved(mill, target, small(1));
+    await origin.reset();
+    await expectSaved(mill, target, small(1));
+    expect((await kinds()).get).toBe(0);
+    await other.saveCheckpoint(target, small(2));
+    await expectSaved(mill, target, small(2));
+  }
 });
 
 describe("keep", () => {

@@ -100,9 +100,13 @@ describe("millConfig", () => {
   });
 
   test.each<[string, unknown, string]>([
-    ["an unknown option", { chache: {} }, "chache: no such option"],
-    ["an unknown inner option", { cache: { memroy: 1 } }, "cache.memroy: no such option"],
-    ["an unknown option in a list", { cache: { disk: [{ path: "/c", capacity: 1, size: 1 }] } }, "cache.disk[0].size: no such option"],
+    ["an unknown option", { chache: {} }, "chache: no such option (known: mounts, s3, "],
+    ["an unknown inner option", { cache: { memroy: 1 } }, "cache.memroy: no such option (known: memory, disk, "],
+    [
+      "an unknown option in a list",
+      { cache: { disk: [{ path: "/c", capacity: 1, size: 1 }] } },
+      "cache.disk[0].size: no such option (known: path, capacity, ",
+    ],
     ["no object at all", 7, "options: "],
     ["mounts", { mounts: 7 }, "mounts: "],
     ["a mount's path", { mounts: { imagenet: "s3://b" } }, 'mounts["imagenet"]: a mount is a path'],
@@ -114,7 +118,11 @@ describe("millConfig", () => {
     ["a mount's admission", { mounts: { "/a": { uri: "s3://b", admission: "fifo" } } }, "mounts./a.admission: "],
     ["a mount's share", { mounts: { "/a": { uri: "s3://b", share: 1.5 } } }, "mounts./a.share: "],
     ["a share of nothing", { mounts: { "/a": { uri: "s3://b", share: 0 } } }, "mounts./a.share: "],
-    ["a mount's unknown option", { mounts: { "/a": { uri: "s3://b", admision: "pin" } } }, "mounts./a.admision: no such option"],
+    [
+      "a mount's unknown option",
+      { mounts: { "/a": { uri: "s3://b", admision: "pin" } } },
+      "mounts./a.admision: no such option (known: uri, ",
+    ],
     ["a mount's s3", { mounts: { "/a": { uri: "s3://b", s3: { region: 7 } } } }, "mounts./a.s3.region: "],
     [
       "a time-out of peers shorter than their signs of life",

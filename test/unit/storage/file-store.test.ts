@@ -13,6 +13,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
+async function* chunks(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.from(text);
+}
+
 async function paths(prefix: string, startAfter?: string): Promise<string[]> {
   const all: string[] = [];
   for await (const { path } of store.list(prefix, { startAfter })) all.push(path);
@@ -25,6 +29,26 @@ describe("FileStore", () => {
     const whole = new FileStore();
     expect(whole.uri).toBe("file://");
     expect(await whole.stat(`${root.slice(1)}/abs`)).toMatchObject({ size: 3 });
+  });
+
+  it("removes what killed writers have left, once it is a day old, at the first write to a folder", async () => {
+    const left = (name: string) => join(root, "swept", `.millrace-tmp-${name}`);
+    await mkdir(join(root, "swept"));
+    for (const name of ["old", "young"]) await writeFile(left(name), "half");
+    await writeFile(join(root, "swept/old"), "a file");
+    const dayAgo = Date.now() / 1000 - 86_500;
+    for (const file of [left("old"), join(root, "swept/old")]) await utimes(file, dayAgo, dayAgo);
+    await store.write("swept/new", chunks("x"));
+    expect((await readdir(join(root, "swept"))).sort()).toEqual([".millrace-tmp-young", "new", "old"]);
+  });
+
+  it("writes no file in a folder's place", async () => {
+    await mkdir(join(root, "taken/deep"), { recursive: true });
+    await expect(store.write("taken", chunks("x"))).rejects.toMatchObject({
+      code: "MILLRACE_CONFIG",
+      message: expect.stringContaining("there is a folder of this name"),
+    });
+    expect(await readdir(join(root, "taken"))).toEqual(["deep"]);
   });
 
   it("follows links, but not in circles, and leaves out what is no file", async () => {
