@@ -165,6 +165,8 @@ export class BlockLoader {
     const { object } = job;
     const load = new Load();
     const started: Flight[] = [];
+    // A peer or another reader that waits too must not see the memory of the one whose demand it is.
+    let into = job.demand.into;
     for (const one of missing) {
       const { block, flight } = one;
       this.#landing.cancel(object, one);
@@ -179,9 +181,10 @@ export class BlockLoader {
         const own = new Flight(block, begin, end, load, true);
         flights.add(object.id, own);
         own.join(ticket, slot, begin, end);
+        if (ticket !== job.ticket) into = undefined;
         started.push(own);
       }
     }
-    if (started.length > 0) this.#track(this.#run({ ...job, load, demand: { ...job.demand, standIn: true } }, started));
+    if (started.length > 0) this.#track(this.#run({ ...job, load, demand: { ...job.demand, into, standIn: true } }, started));
   }
 }

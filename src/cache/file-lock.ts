@@ -67,6 +67,25 @@ export class FileLock {
     return true;
   }
 
+  /**
+   * Takes it as soon as its holder proves to be gone or to stand still; it is held until `drop`. False where the holder is seen to touch it, or is
+   * not to be passed over in any time that is worth waiting. Throws what the file system throws, and when the signal fires.
+   */
+  async takeFromGone(signal: AbortSignal): Promise<boolean> {
+    let touched: number | undefined;
+    for (const deadline = Date.now() + WAIT_MS; Date.now() < deadline; ) {
+      if (await this.tryTake()) return true;
+      const now = await stat(this.#path).then(
+        (facts) => facts.mtimeMs,
+        () => undefined,
+      );
+      touched ??= now;
+      if (now !== touched) return false;
+      await sleep(this.#times.heartbeatMs, undefined, { signal });
+    }
+    return false;
+  }
+
   /** False once another has taken it over, which happens to a process that stood still. */
   async kept(): Promise<boolean> {
     try {

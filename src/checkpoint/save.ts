@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import type { NamedTensor, NamedTensors, ObjectInfo, SaveOptions } from "../api.js";
 import type { SaveRequest, SaveRoom } from "../engine/save-protocol.js";
-import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { copyBytes } from "../util/copy-bytes.js";
 import type { Call } from "./load.js";
@@ -25,16 +25,8 @@ export async function saveCheckpoint(
     maxShardBytes,
     tag: randomBytes(4).toString("hex"),
   });
-  const request = { files: files.map(({ path, size }) => ({ path, size })), keep };
-  const save = (how: "through" | "back") => sendFiles(call, { id: nextId(), write: how, ...request }, files, options);
-  if (write === "through") return save("through");
-  try {
-    return await save("back");
-  } catch (error) {
-    // The engine has logged and counted it.
-    if (!isMillraceError(error, "MILLRACE_NO_SPACE")) throw error;
-    return save("through");
-  }
+  const request = { id: nextId(), files: files.map(({ path, size }) => ({ path, size })), write, keep };
+  return sendFiles(call, request, files, options);
 }
 
 /**
@@ -72,7 +64,8 @@ async function sendFiles(
       const room = (await call("saveRoom", request.id)) as SaveRoom;
       // After "saveLeft" the memory may be somebody else's.
       if (room === undefined || over) return;
-      for (const view of room) source.fill(view);
+      if (room === "again") source.rewind();
+      else for (const view of room) source.fill(view);
     }
   };
   try {
@@ -96,6 +89,11 @@ class PieceReader {
 
   constructor(pieces: readonly Uint8Array[]) {
     this.#pieces = pieces.filter(({ length }) => length > 0);
+  }
+
+  rewind(): void {
+    this.#piece = 0;
+    this.#at = 0;
   }
 
   /** Throws MILLRACE_CONFIG where there are fewer: memory that was handed on to another thread meanwhile has none. */

@@ -6,7 +6,7 @@ import type { StoreCounters } from "../storage/count.js";
 import type { FileStats } from "./files.js";
 import type { OriginLimits } from "./origins.js";
 import type { PeerNodeStats } from "./peer-node.js";
-import type { SaveStats } from "./saves.js";
+import type { SaveStats } from "./save-protocol.js";
 
 export function figures(
   origin: StoreCounters,

@@ -11,7 +11,10 @@ export interface SpooledFile {
 
 export interface Journal {
   readonly version: 1;
+  /** When the save was asked for, which is its place among those of its name, and not when it was on the disk. */
   readonly savedMs: number;
+  /** Its place among the saves of its process that were asked for in the same millisecond. */
+  readonly turn: number;
   /** URI of the last file: where the path leads elsewhere by now, it is not uploaded. */
   readonly target: string;
   readonly keep: number | undefined;

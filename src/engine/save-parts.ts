@@ -68,6 +68,7 @@ export class Lending {
   /** Waits for the caller to ask, which it may do after the engine has come this far or before. */
   #offered: Loan | undefined;
   #lent: Loan | undefined;
+  #again = false;
   #ended = false;
 
   /** The file's parts, as the caller fills them: each is its reader's to release. */
@@ -92,11 +93,22 @@ export class Lending {
   /** The caller has written what was lent, and wants more. */
   async next(): Promise<SaveRoom> {
     this.takeBack();
-    if (!this.#ended) await this.#offer.promise;
+    if (!this.#ended && !this.#again) await this.#offer.promise;
+    if (this.#again) {
+      this.#again = false;
+      if (this.#offered === undefined && !this.#ended) this.#offer = deferred();
+      return "again";
+    }
     this.#offer = deferred();
     this.#lent = this.#offered;
     this.#offered = undefined;
     return this.#lent?.part.views;
+  }
+
+  /** What the caller has written is of no use: it is to begin anew. Nothing is on offer then. */
+  restart(): void {
+    this.#again = true;
+    this.#offer.resolve();
   }
 
   /** There is nothing more to write. */

@@ -20,5 +20,18 @@ export interface SaveRequest {
   readonly keep: number | undefined;
 }
 
-/** Memory for the bytes that come next. */
-export type SaveRoom = readonly Uint8Array[] | undefined;
+/** Memory for the bytes that come next. "again": the first of them do, since the disk could not take the checkpoint and its origin is to. */
+export type SaveRoom = readonly Uint8Array[] | "again" | undefined;
+
+/** Since the mill was opened; `pending` and `failed` now. */
+export interface SaveStats {
+  readonly through: number;
+  readonly back: number;
+  readonly noSpace: number;
+  readonly pending: number;
+  readonly pendingBytes: number;
+  readonly failed: number;
+  readonly uploaded: number;
+  readonly bytes: number;
+  readonly removed: number;
+}

@@ -9,6 +9,7 @@ import { unlessAborted } from "../util/unless-aborted.js";
 import type { Place } from "./mounts.js";
 import { PendingFile } from "./pending-versions.js";
 import type { Journal } from "./save-journal.js";
+import type { SavePart } from "./save-parts.js";
 import { otherForm } from "./save-series.js";
 import type { Spool } from "./save-spool.js";
 import type { Turn } from "./save-turns.js";
@@ -138,11 +139,13 @@ export class SaveQueue {
     const { signal } = this.#closing;
     try {
       await unlessAborted(entry.turn.ready, signal, "The upload");
+      if (!(await entry.spool.own(signal))) return await this.#forsake(entry);
       await this.#line(() => retried(UPLOAD_RETRY, signal, () => this.#upload(entry)));
       this.uploaded++;
       await this.supersede(entry.turn);
     } catch (error) {
       if (signal.aborted) return;
+      if (!(await entry.spool.own(signal).catch(() => true))) return await this.#forsake(entry);
       entry.failure = { error };
       const fields = { path: entry.files.at(-1)!.path, error: String(error) };
       this.#context.log(
@@ -165,10 +168,25 @@ export class SaveQueue {
         "A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays",
       );
     else {
-      const parts = (n: number) => spool.parts(cache, n, journal);
+      const parts = (n: number) => this.#ownParts(entry, spool.parts(cache, n, journal));
       await this.#uploads.all(files, stored, { keep: journal.keep, signal: this.#closing.signal, parts });
     }
     await this.#forget(entry);
+  }
+
+  /** The parts, if at their end, before the object is whole, they are still this process's to upload. */
+  async *#ownParts({ spool, journal }: Entry, parts: AsyncIterable<SavePart>): AsyncGenerator<SavePart, void, undefined> {
+    yield* parts;
+    if (!(await spool.own(this.#closing.signal)))
+      throw new MillraceError("MILLRACE_ABORTED", `${journal.target}: another process has taken the upload over`);
+  }
+
+  /** Another process uploads it, or has. */
+  async #forsake(entry: Entry): Promise<void> {
+    for (const version of entry.versions) this.#context.pending.remove(version);
+    this.#entries.delete(entry);
+    await entry.spool.forsake();
+    this.#context.log("debug", { path: entry.files.at(-1)!.path }, "A saved checkpoint is another process's to upload");
   }
 
   /** Its origin has a version, in this form or the other, that was written after the save, by whatever clock. */

@@ -36,6 +36,7 @@ export class Spool {
   readonly #lock: FileLock;
   #charge = 0;
   #files = 0;
+  #locked = false;
 
   private constructor(directory: DiskDirectory, id: string, me: ProcessIdentity) {
     this.id = id;
@@ -72,7 +73,7 @@ export class Spool {
         else if (journal !== undefined) left.push({ spool, journal });
       }
     }
-    return { left: left.sort((a, b) => a.journal.savedMs - b.journal.savedMs), unreadable };
+    return { left: left.sort(({ journal: a }, { journal: b }) => a.savedMs - b.savedMs || a.turn - b.turn), unreadable };
   }
 
   get journalPath(): string {
@@ -155,8 +156,32 @@ export class Spool {
     if (!whole) throw this.#damaged(path, n);
   }
 
-  /** The journal goes first: what is left of it then is no save any more. */
+  /**
+   * Whether it is this process's to upload; false once another has taken it over. Of what an earlier process has left with a lock that may yet be a
+   * living one's it is told when the lock can be taken, or its holder is seen to live. Throws when the signal fires.
+   */
+  async own(signal: AbortSignal): Promise<boolean> {
+    if (this.#locked) return this.#lock.kept();
+    if (!(await this.#lock.takeFromGone(signal))) return false;
+    this.#locked = true;
+    await this.#count(await readdir(this.#folder));
+    // Its holder may have uploaded it meanwhile.
+    return stat(this.journalPath).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Gives up what another process has taken over, or removed. */
+  async forsake(): Promise<void> {
+    this.#directory.room.lost(this.#charge);
+    this.#charge = 0;
+    await this.#lock.drop();
+  }
+
+  /** The journal goes first: what is left of it then is no save any more. Nothing of what another process has taken over. */
   async remove(): Promise<void> {
+    if (!(await this.#lock.kept())) return this.forsake();
     await removeFile(this.journalPath);
     for (let n = 0; n < this.#files; n++) await removeFile(this.dataPath(n));
     this.#directory.room.release(this.#charge);
@@ -183,14 +208,26 @@ export class Spool {
       }
     }
     const locked = await health.attempt(() => this.#lock.tryTake(), true);
-    if (locked !== true) room.release(this.#charge);
-    return locked === true;
+    this.#locked = locked === true;
+    if (!this.#locked) room.release(this.#charge);
+    return this.#locked;
   }
 
-  /** Undefined where another process has it, or there is nothing to upload. */
+  /** Undefined where there is nothing to upload, or nothing yet. */
   async #recover(names: readonly string[]): Promise<Journal | "unreadable" | undefined> {
+    this.#locked = await this.#lock.tryTake().catch(() => false);
+    if (this.#locked) await this.#count(names);
+    const text = await readFile(this.journalPath, "utf8").catch((error) => errorCode(error));
+    const journal = parseJournal(text ?? "");
+    if (journal !== undefined || !this.#locked) return journal;
+    // Of a journal that cannot be read (another version's, say) the data stays.
+    await (text === "ENOENT" ? this.remove().catch(() => {}) : this.leave());
+    return text === "ENOENT" ? undefined : "unreadable";
+  }
+
+  /** Finds its files among those of the folder, and what they take. */
+  async #count(names: readonly string[]): Promise<void> {
     const { room } = this.#directory;
-    if (!(await this.#lock.tryTake().catch(() => false))) return undefined;
     for (const name of names) {
       const match = NAME.exec(name);
       if (match?.[1] !== this.id || match[2] === undefined) continue;
@@ -202,11 +239,5 @@ export class Spool {
       this.#charge += room.charge(size);
     }
     room.found(this.#charge);
-    const text = await readFile(this.journalPath, "utf8").catch((error) => errorCode(error));
-    const journal = parseJournal(text ?? "");
-    if (journal !== undefined) return journal;
-    // Of a journal that cannot be read (another version's, say) the data stays.
-    await (text === "ENOENT" ? this.remove().catch(() => {}) : this.leave());
-    return text === "ENOENT" ? undefined : "unreadable";
   }
 }

@@ -5,6 +5,8 @@ export interface Turn {
   readonly name: string;
   /** Grows from turn to turn, of whatever name. */
   readonly number: number;
+  /** When it was taken, since 1970; never before those that were taken earlier. */
+  readonly takenMs: number;
   /** Those before it have ended. */
   readonly ready: Promise<void>;
   end(): void;
@@ -14,6 +16,7 @@ export interface Turn {
 export class Turns {
   readonly #last = new Map<string, Promise<void>>();
   #number = 0;
+  #lastMs = 0;
 
   take(name: string): Turn {
     const ready = this.#last.get(name) ?? Promise.resolve();
@@ -23,6 +26,7 @@ export class Turns {
       if (this.#last.get(name) === over) this.#last.delete(name);
     });
     this.#last.set(name, over);
-    return { name, number: this.#number++, ready, end: ended.resolve };
+    this.#lastMs = Math.max(this.#lastMs, Date.now());
+    return { name, number: this.#number++, takenMs: this.#lastMs, ready, end: ended.resolve };
   }
 }

@@ -28,6 +28,8 @@ export interface SaveTerms {
   readonly onBytes?: (bytes: number) => void;
 }
 
+/** A save that has failed, and a mill that closes, do not wait longer for an origin that does not answer. */
+const TAKE_BACK_MS = 10_000;
 /** An index of a million tensors is some 60 MB. */
 const MAX_INDEX_BYTES = 256 * 2 ** 20;
 
@@ -132,6 +134,18 @@ export class SaveUploads {
       if (isMillraceError(error, "MILLRACE_NOT_FOUND")) return [];
       throw error;
     }
+  }
+
+  /**
+   * Removes the shards of a save that failed, but none that the index at the origin names: it may have been written, and its answer lost.
+   * Throws what the store throws; what is not known to be of no use is left.
+   */
+  async takeBack(files: readonly SaveTarget[], done: readonly StoredObject[]): Promise<void> {
+    const { place } = files.at(-1)!;
+    const signal = AbortSignal.timeout(TAKE_BACK_MS);
+    const named = done.length < files.length - 1 ? [] : await this.shards(place, signal);
+    const left = done.map(({ path }) => path).filter((path) => !named.includes(path));
+    await this.remove(place, left, signal);
   }
 
   /** Removes objects of the place's store, from the cache too. Throws what the store throws. */

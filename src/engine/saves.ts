@@ -12,7 +12,7 @@ import { type Place, publicInfo, uriOf } from "./mounts.js";
 import type { CallContext, Handlers } from "./rpc.js";
 import type { SpooledFile } from "./save-journal.js";
 import { Lending, partBytes } from "./save-parts.js";
-import type { SaveFile, SaveRequest, SaveRoom } from "./save-protocol.js";
+import type { SaveFile, SaveRequest, SaveRoom, SaveStats } from "./save-protocol.js";
 import { SaveQueue } from "./save-queue.js";
 import { formless } from "./save-series.js";
 import { Spool } from "./save-spool.js";
@@ -69,7 +69,7 @@ export class Saves {
     }
   }
 
-  /** Saves what the caller writes into the memory that `room` lends. Throws MILLRACE_NO_SPACE where the disk cannot take a `back` save. */
+  /** Saves what the caller writes into the memory that `room` lends; where the disk cannot take a `back` save, to its origin. */
   async save(request: SaveRequest, context: CallContext): Promise<StoredObject> {
     const lending = new Lending();
     this.#lendings.set(request.id, lending);
@@ -134,14 +134,20 @@ export class Saves {
   async #save({ files: wanted, write, keep }: SaveRequest, lending: Lending, context: CallContext): Promise<StoredObject> {
     const { files, turn } = await this.#enter(() => this.#places(wanted, keep));
     const { place } = files.at(-1)!;
-    const meter = new ProgressMeter((progress) => context.progress(progress));
-    for (const { size } of files) meter.expect(1, size);
-    const save = { files, keep, turn, lending, meter, signal: combinedSignal(context.signal, this.#closing.signal) };
-    try {
-      const stored = await (write === "back" ? this.#back(save) : this.#through(save));
+    const signal = combinedSignal(context.signal, this.#closing.signal);
+    const attempt = async (how: (save: Save) => Promise<StoredObject | undefined>): Promise<StoredObject | undefined> => {
+      const meter = new ProgressMeter((progress) => context.progress(progress));
+      for (const { size } of files) meter.expect(1, size);
+      const stored = await how({ files, keep, turn, lending, meter, signal });
+      if (stored === undefined) return undefined;
       meter.did(files.length, 0);
       meter.report();
       return publicInfo(place, stored);
+    };
+    try {
+      const spooled = write === "back" ? await attempt((save) => this.#back(save)) : undefined;
+      // With the same turn, so that no later save of the name comes before it.
+      return spooled ?? (await attempt((save) => this.#through(save)))!;
     } catch (error) {
       turn.end();
       throw error;
@@ -163,9 +169,7 @@ export class Saves {
     try {
       await this.#uploads.all(files, stored, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
     } catch (error) {
-      // Shards without their index.
-      const left = stored.map(({ path }) => path);
-      await this.#uploads.remove(files.at(-1)!.place, left, undefined).catch(() => {});
+      await this.#uploads.takeBack(files, stored).catch(() => {});
       throw error;
     }
     await this.#queue.supersede(turn);
@@ -174,7 +178,8 @@ export class Saves {
     return stored.at(-1)!;
   }
 
-  async #back(save: Save): Promise<StoredObject> {
+  /** Undefined where the disk cannot take it: the caller is to begin anew then. */
+  async #back(save: Save): Promise<StoredObject | undefined> {
     const { files, keep, turn } = save;
     const { disk } = this.#context.cache;
     if (disk === undefined)
@@ -189,14 +194,17 @@ export class Saves {
       const written = await this.#spool(save, spool);
       const target = uriOf(files.at(-1)!.place);
       const pieceBytes = partBytes(this.#context.cache);
-      const journal = { version: 1, savedMs: Date.now(), target, keep, pieceBytes, files: written } as const;
+      const journal = { version: 1, savedMs: turn.takenMs, turn: turn.number, target, keep, pieceBytes, files: written } as const;
       await spool.commit(journal);
       const stored = await this.#queue.add({ spool, journal, files, turn, recovered: false });
       this.#counts.back++;
       return stored;
     } catch (error) {
       await spool?.remove().catch(() => {});
-      throw save.signal.aborted ? error : this.#noSpace(files.at(-1)!.path, error);
+      if (save.signal.aborted) throw error;
+      this.#noSpace(files.at(-1)!.path, error);
+      save.lending.restart();
+      return undefined;
     }
   }
 
@@ -210,11 +218,10 @@ export class Saves {
   }
 
   /** Whatever a disk does, the checkpoint can still be saved to its origin. */
-  #noSpace(path: string, cause: unknown): MillraceError {
+  #noSpace(path: string, cause: unknown): void {
     this.#counts.noSpace++;
     const reason = cause instanceof Error ? cause.message : String(cause);
     this.#context.log("warn", { path, reason }, "The disk cannot take a checkpoint: it is saved to its origin at once");
-    return new MillraceError("MILLRACE_NO_SPACE", `${path}: the disk cannot take the checkpoint: ${reason}`, { cause });
   }
 
   /** Throws MILLRACE_PERMISSION, _CONFIG where one of them cannot be written. */
@@ -234,16 +241,4 @@ export function saveHandlers(saves: () => Saves): Handlers {
     saveLeft: (id: number) => saves().left(id),
     flush: () => saves().flush(),
   };
-}
-
-export interface SaveStats {
-  readonly through: number;
-  readonly back: number;
-  readonly noSpace: number;
-  readonly pending: number;
-  readonly pendingBytes: number;
-  readonly failed: number;
-  readonly uploaded: number;
-  readonly bytes: number;
-  readonly removed: number;
 }

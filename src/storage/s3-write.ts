@@ -1,8 +1,10 @@
+import { createHash } from "node:crypto";
 import type { CompletedPart, CreateMultipartUploadOutput } from "@aws-sdk/client-s3";
 import type { Dispatcher } from "undici";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { copyBytes } from "../util/copy-bytes.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 import { type RetryPolicy, retried } from "./retry.js";
 import type { S3Connection, SdkCall } from "./s3-client.js";
 import { crcOf, putPart } from "./s3-part.js";
@@ -14,6 +16,8 @@ const PART_BYTES = 8 * 2 ** 20;
 const MAX_PARTS = 10_000;
 /** At S3's rate a connection, some 90 MB/s, they fill a link of 5 Gbit/s; 64 MiB of memory. */
 const PARTS_AT_ONCE = 8;
+/** To forget an upload's parts is asked for by those who end, who do not wait for an origin that does not answer. */
+const FORGET = { tries: 2, eachMs: 5_000 } as const;
 /** What servers answer that know no checksums: 400 or 501. */
 const UNCHECKED: ReadonlySet<string> = new Set(["MILLRACE_CONFIG", "MILLRACE_UNAVAILABLE", "MILLRACE_TIMEOUT"]);
 
@@ -64,10 +68,17 @@ async function putParts(upload: S3Upload, first: Piece, rest: AsyncIterable<Piec
     for await (const piece of rest) await session.add(piece);
     const parts = await session.finish();
     const complete = { ...target, UploadId: created.UploadId, MultipartUpload: { Parts: parts } };
-    const { ETag } = await send(upload, (client, o) => client.completeMultipartUpload(complete, o), options.signal);
+    const head = () => send(upload, (client, o) => client.headObject(target, o), options.signal);
+    const completed = send(upload, (client, o) => client.completeMultipartUpload(complete, o), options.signal);
+    const { ETag } = await completed.catch(async (error) => {
+      // "No such upload": it may have been completed before, and the answer lost.
+      if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+      const found = await head().catch(() => undefined);
+      if (found?.ContentLength === session.bytes && found.ETag && quotedEtag(found.ETag) === etagOf(parts)) return found;
+      throw error;
+    });
     // Ceph leaves it empty here: then the object itself is asked.
-    const etag = ETag || (await send(upload, (client, o) => client.headObject(target, o), options.signal)).ETag;
-    return stored(upload, session.bytes, etag);
+    return stored(upload, session.bytes, ETag || (await head()).ETag);
   } catch (error) {
     await session.cancel();
     throw error;
@@ -135,11 +146,19 @@ class PartUploads {
 
   /** Ends what runs and asks the origin to forget the parts; a failure of that must not hide the first one. */
   async cancel(): Promise<void> {
-    const { bucket, path } = this.#upload;
+    const { connection, bucket, path, uri } = this.#upload;
     this.#cancelled.abort();
     await Promise.allSettled(this.#running);
     const target = { Bucket: bucket, Key: path, UploadId: this.#id };
-    await send(this.#upload, (client, o) => client.abortMultipartUpload(target, o), undefined).catch(() => undefined);
+    for (let tries = 0; tries < FORGET.tries; tries++) {
+      const signal = AbortSignal.timeout(FORGET.eachMs);
+      const sent = connection.send((client, o) => client.abortMultipartUpload(target, o), { uri }, signal);
+      const done = await unlessAborted(sent, signal, "The request").then(
+        () => true,
+        (error) => isMillraceError(error, "MILLRACE_NOT_FOUND"),
+      );
+      if (done) return;
+    }
   }
 
   async #put(number: number, body: Uint8Array): Promise<void> {
@@ -161,6 +180,12 @@ function send<T>({ connection, uri, retry }: S3Upload, call: SdkCall<T>, signal:
 function stored({ path, uri }: S3Upload, size: number, etag: string | undefined): StoredObject {
   if (etag === undefined) throw new MillraceError("MILLRACE_UNAVAILABLE", `${uri}: the origin took the object but gave no ETag`);
   return { path, size, etag: quotedEtag(etag), lastModified: undefined };
+}
+
+/** Of an object of these parts: the MD5 of their MD5s, where that is what their ETags are. Another ETag says nothing of the bytes. */
+function etagOf(parts: readonly CompletedPart[]): string {
+  const sums = Buffer.from(parts.map(({ ETag }) => ETag!.replaceAll('"', "")).join(""), "hex");
+  return `"${createHash("md5").update(sums).digest("hex")}-${parts.length}"`;
 }
 
 /** Some servers leave the quotes out here and there; a version has one form. */

@@ -1,5 +1,5 @@
 /** Checkpoints saved to the disk of a cache directory and uploaded later: what is read meanwhile, in which order, and what is left when it fails. */
-import { mkdtemp, open as openFile, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open as openFile, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -24,6 +24,8 @@ const open = async (options: MillraceOptions & { capacity?: string } = {}): Prom
   mills.push(await openMillrace({ engine: "inline", cache, mounts, s3: s3Options(origin), logger, ...rest }));
   return mills.at(-1)!;
 };
+/** What a process of another container writes into its lock. */
+const OTHER = JSON.stringify({ instance: "7-abcdefabcdef", pid: 7, host: "elsewhere" });
 /** A mill of another node. */
 const elsewhere = () => open({ cache: { memory: "64MiB" } });
 const saves = (mill: Millrace) => mill.stats().saves!;
@@ -154,6 +156,14 @@ describe("a disk that cannot take it", () => {
     expect(await (await elsewhere()).stat(info.path)).toMatchObject({ size: info.size, etag: info.etag });
   });
 
+  test("no room: a save of the same name that was asked for later still comes later", async () => {
+    const mill = await open({ capacity: "8MiB" });
+    const first = mill.saveCheckpoint("/ckpt/full-order.safetensors", big(1), { write: "back" });
+    await Promise.all([first, mill.saveCheckpoint("/ckpt/full-order.safetensors", small(2))]);
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 2 });
+    await expectSaved(await elsewhere(), "/ckpt/full-order.safetensors", small(2));
+  });
+
   test("it fills up midway: the same, from the first byte on, and what was written is removed", async () => {
     const mill = await open();
     const file = await openFile(join(disk, "probe"), "w");
@@ -213,6 +223,20 @@ describe("an upload that fails for good", () => {
   });
 });
 
+test("an upload that another process has taken over meanwhile is not completed", async () => {
+  const mill = await open();
+  await origin.shape({ firstByteMs: 300 });
+  await mill.saveCheckpoint("/ckpt/taken.safetensors", big(1), { write: "back" });
+  const lock = (await spooled()).find((name) => name.endsWith(".lock"))!;
+  await writeFile(join(disk, "millrace-v1", "saves", lock), OTHER);
+  await mill.flush();
+  expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 0, failed: 0 });
+  await origin.shape({});
+  await expect(mill.stat("/ckpt/taken.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  await mill.close();
+  expect(await spooled()).toHaveLength(3);
+});
+
 test.each(["inline", "worker"] as const)(
   "a program that comes to its end without a flush ends when all is uploaded, engine %s",
   async (engine) => {
@@ -263,6 +287,24 @@ describe("what an earlier mill has left", () => {
     expect((await kinds()).get).toBe(0);
     await mill.flush();
     expect(saves(mill)).toMatchObject({ uploaded: 1 });
+  });
+
+  test("is uploaded in the order in which it was asked for, not in that in which it came to the disk", async () => {
+    const mill = await open();
+    await origin.failNext(1000, "AccessDenied", { kind: "put" });
+    await origin.failNext(1000, "AccessDenied", { kind: "multipart" });
+    const ended: number[] = [];
+    const save = (n: number, tensors: NamedTensor[]) =>
+      mill.saveCheckpoint("/ckpt/order.safetensors", tensors, { write: "back" }).then(() => ended.push(n));
+    await Promise.all([save(1, big(1)), save(2, small(2))]);
+    expect(ended).toEqual([2, 1]);
+    await mill.flush().catch(() => {});
+    await mill.close();
+    await origin.clearFaults();
+    const next = await open();
+    await expectSaved(next, "/ckpt/order.safetensors", small(2));
+    await next.flush();
+    await expectSaved(await elsewhere(), "/ckpt/order.safetensors", small(2));
   });
 
   test("is one mill's to upload, whoever else opens the directory", async () => {
@@ -332,6 +374,39 @@ describe("what an earlier mill has left", () => {
     await expectSaved(mill, "/ckpt/newer.safetensors", small(2));
     expect(await spooled()).toEqual([]);
     expect(logged).toContain("A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays");
+  });
+
+  test("whose data is gone does not hold up later saves of its name", async () => {
+    await rm(`${await leave("/ckpt/lost.safetensors", small(1))}-0.data`);
+    const mill = await open();
+    await mill.saveCheckpoint("/ckpt/lost.safetensors", small(2));
+    await expectSaved(mill, "/ckpt/lost.safetensors", small(2));
+  });
+
+  test("with the lock of a container that is gone is read at once, and uploaded when the lock is old enough", async () => {
+    const lock = `${await leave("/ckpt/locked.safetensors", small(1))}.lock`;
+    await writeFile(lock, OTHER);
+    const touched = Date.now() / 1000 - 8;
+    await utimes(lock, touched, touched);
+    const mill = await open();
+    await expectSaved(mill, "/ckpt/locked.safetensors", small(1));
+    expect(await readFile(lock, "utf8")).toBe(OTHER);
+    await mill.flush();
+    expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 1 });
+    expect(await spooled()).toEqual([]);
+    await expectSaved(await elsewhere(), "/ckpt/locked.safetensors", small(1));
+  });
+
+  test("with a lock that its holder still touches is its holder's", async () => {
+    const lock = `${await leave("/ckpt/living.safetensors", small(1))}.lock`;
+    await writeFile(lock, OTHER);
+    const touching = setInterval(() => void utimes(lock, new Date(), new Date()), 100);
+    const mill = await open();
+    await mill.flush();
+    clearInterval(touching);
+    expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 0, failed: 0 });
+    expect(await spooled()).toHaveLength(3);
+    await expect(mill.stat("/ckpt/living.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
   });
 
   test("of a mount that leads elsewhere by now it stays", async () => {

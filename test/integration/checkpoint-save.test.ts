@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
+import { startCutting } from "../support/cutting-proxy.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -174,6 +175,21 @@ describe("sharded", () => {
       .toEqual(before);
     await expectSaved(await open(), path, small(1));
   });
+});
+
+test("an index that was written though its answer was lost keeps its shards", async () => {
+  const held = await startCutting(origin.endpoint, (request) => /^PUT \S*index\.json/.test(request));
+  const mill = await open({ s3: { ...s3Options(origin), endpoint: held.url } });
+  const path = "/ckpt/lost/m.safetensors.index.json";
+  const stop = new AbortController();
+  const saving = mill.saveCheckpoint(path, small(2), { signal: stop.signal });
+  saving.catch(() => {});
+  await held.cut;
+  stop.abort();
+  await expect(saving).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+  await expectSaved(await open(), path, small(2));
+  await mill.close();
+  await held.close();
 });
 
 describe("one name, two forms", () => {

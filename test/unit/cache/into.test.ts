@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
+import type { SlotSource } from "../../../src/cache/slot-source.js";
 import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
+import { deferred } from "../../../src/util/deferred.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "./fake-store.js";
 
 const BLOCK = 64 * 1024;
@@ -65,6 +67,36 @@ describe("from the origin", () => {
     expect(new Set(origin.targets)).toEqual(new Set([whole.buffer, part.buffer]));
     expect(cache.slab.stats()).toMatchObject({ segmentBytes: 0, workingPeakBytes: 0 });
     expect(cache.stats()).toMatchObject({ misses: 8, streamed: 8, originRequests: 2 });
+  });
+
+  test("what a peer did not serve, and another waits for too, is not read to the one reader's place", async () => {
+    const origin = store();
+    const [asked, answer] = [deferred<void>(), deferred<void>()];
+    const peer: SlotSource = {
+      tier: "peer",
+      groupBytes: BLOCK,
+      elsewhere: () => true,
+      standsIn: () => true,
+      read: async (_object, _first, count) => {
+        asked.resolve();
+        await answer.promise;
+        return new Array(count).fill(undefined);
+      },
+    };
+    const cache = await cacheOf(4, { sources: () => [peer] });
+    const object = origin.object("a", BLOCK);
+    const stop = new AbortController();
+    const into = { begin: 0, bytes: new Uint8Array(BLOCK) };
+    const first = cache.acquire(object, 0, BLOCK, { priority: 0, into, signal: stop.signal });
+    first.catch(() => {});
+    await asked.promise;
+    const second = read(cache, object);
+    // Its memory is its own again.
+    stop.abort();
+    await expect(first).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    answer.resolve();
+    await second;
+    expect(into.bytes.every((byte) => byte === 0)).toBe(true);
   });
 
   test("what is held is a copy: what the reader does to its own changes nothing", async () => {

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { Slab } from "../../../src/blocks/slab.js";
 import { Lending, partBytes, SavePart } from "../../../src/engine/save-parts.js";
+import type { SaveRoom } from "../../../src/engine/save-protocol.js";
 
 const MIB = 2 ** 20;
 const cache = { slab: new Slab(), blockSize: MIB };
@@ -55,7 +56,7 @@ describe("Lending", () => {
         n++;
         // Whoever fills it takes a while.
         await new Promise((resolve) => setImmediate(resolve));
-        for (const view of room) view.fill(n);
+        for (const view of room as readonly Uint8Array[]) view.fill(n);
       }
     };
     const writing = write();
@@ -66,6 +67,43 @@ describe("Lending", () => {
       [8 * MIB, 8 * MIB, 2],
       [16 * MIB, MIB, 3],
     ]);
+  });
+
+  it("a part is handed on when it is filled, also where it is offered before the caller first asks", async () => {
+    const lending = new Lending();
+    const parts = lending.parts(cache, 8 * MIB, signal);
+    let handedOn = false;
+    const next = parts.next().then((result) => {
+      handedOn = true;
+      return result;
+    });
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await lending.next()).toHaveLength(1);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(handedOn).toBe(false);
+    const last = lending.next();
+    (await next).value!.release();
+    lending.end();
+    expect(await last).toBeUndefined();
+  });
+
+  it.each(["asks", "writes"])("a caller that %s when the save begins anew is told so, and lent the first bytes again", async (does) => {
+    const lending = new Lending();
+    const first = lending.parts(cache, 9 * MIB, signal).next();
+    expect(await lending.next()).toHaveLength(1);
+    let told: Promise<SaveRoom> | undefined;
+    if (does === "asks") {
+      told = lending.next();
+      (await first).value!.release();
+    }
+    lending.restart();
+    const again = lending.parts(cache, 5, signal).next();
+    expect(await (told ?? lending.next())).toBe("again");
+    if (does === "writes") (await first).value!.release();
+    expect((await lending.next())![0]).toHaveLength(5);
+    lending.takeBack();
+    (await again).value!.release();
+    lending.end();
   });
 
   it("memory that the caller has in hand is not given back before the caller says so", async () => {

@@ -6,6 +6,7 @@ import type { S3Credentials, S3Options } from "../../../src/api.js";
 import { S3Store } from "../../../src/storage/s3-store.js";
 import type { Store } from "../../../src/storage/store.js";
 import { crc32c } from "../../../src/util/crc32c.js";
+import { startCutting } from "../../support/cutting-proxy.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
 import { rawServer, response } from "../../support/raw-server.js";
 import { keys } from "../../support/s3-keys.js";
@@ -341,6 +342,42 @@ describe("S3Store: writes", () => {
       expect(signed).not.toContain("x-amz-checksum");
     }
   });
+
+  it.each([
+    ["the object is there", false],
+    ["another object of that length is there", true],
+  ])("an upload that was completed, and its answer lost: %s", async (_, replaced) => {
+    const completes = (request: string) => /^POST \S*uploadId/.test(request);
+    const proxy = await startCutting(origin.endpoint, completes, !replaced);
+    const store = await open({ endpoint: proxy.url });
+    const writing = store.write("lost answer", parts(20, 2 ** 20));
+    writing.catch(() => {});
+    await proxy.cut;
+    // The connection hangs until another has written the object.
+    if (replaced) await (await open()).write("lost answer", parts(10, 2 ** 21));
+    if (replaced) await expect(writing).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+    else {
+      const { etag } = await writing;
+      expect(await (await open()).stat("lost answer")).toMatchObject({ size: 20 * 2 ** 20, etag });
+    }
+    await proxy.close();
+  });
+
+  it("an upload that was aborted does not wait for an origin that hangs", async () => {
+    const store = await open();
+    const stop = new AbortController();
+    const hanging = async function* () {
+      yield* parts(9, 2 ** 20);
+      await origin.reset();
+      await origin.failNext(100, "hang", { kind: "multipart" });
+      stop.abort();
+      yield* parts(1, 2 ** 20);
+    };
+    await expect(store.write("hangs", hanging(), { signal: stop.signal })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    const { kinds } = await origin.stats();
+    // Parts, and twice that they are to be forgotten.
+    expect(kinds.multipart).toBeLessThanOrEqual(4);
+  }, 30_000);
 
   it("takes the parts back when the upload fails", async () => {
     const store = await open();
