@@ -5,8 +5,8 @@ import type { SaveRequest, SaveRoom } from "../engine/save-protocol.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { copyBytes } from "../util/copy-bytes.js";
+import { checkSaveOptions } from "./checkpoint-options.js";
 import type { Call } from "./load.js";
-import { checkSaveOptions } from "./save-options.js";
 import { type PlannedFile, planSave } from "./save-plan.js";
 
 /** See `Millrace.saveCheckpoint`. `nextId`: a number that no other save of this mill has. */

@@ -4,8 +4,7 @@ import type { SaveOptions, TrainingRun, TrainingStateOptions, Watch } from "../a
 import { MillraceError } from "../errors.js";
 import { checkLoaderState } from "../loader/loader-options.js";
 import { checkOptions } from "../util/check-options.js";
-import { checkWatch } from "./load-options.js";
-import { checkSaveOptions } from "./save-options.js";
+import { checkSaveOptions, checkWatch } from "./checkpoint-options.js";
 
 const RUN = "{ tensors, loader, extra }";
 const runSchema = z.strictObject({ tensors: z.unknown(), loader: z.unknown().optional(), extra: z.unknown().optional() });

@@ -105,7 +105,7 @@ describe("imports of src/", () => {
     expect(undeclared.map(({ from, to }) => `${from} imports ${to}`)).toEqual([]);
     const users = foreign.filter(({ to }) => to === "zod").map(({ from }) => from);
     const inPeers = ["peers/discovery/member-record.ts", "peers/peer-protocol.ts"];
-    const inCheckpoint = ["load", "save", "training"].map((what) => `checkpoint/${what}-options.ts`);
+    const inCheckpoint = ["checkpoint", "training"].map((what) => `checkpoint/${what}-options.ts`);
     expect(users).toEqual([...inCheckpoint, "loader/loader-options.ts", "options.ts", ...inPeers]);
     expect(foreign.filter(({ to }) => to.startsWith("@aws-sdk/")).map(({ from }) => roomOf(from))).toContain("storage");
   });
