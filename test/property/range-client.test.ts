@@ -191,18 +191,21 @@ describe("RangeClient", () => {
     );
     await fc.assert(
       fc.asyncProperty(start, fc.nat(400), fc.uint8Array({ maxLength: 400 }), fc.boolean(), async (text, cut, noise, ends) => {
+        const sent = Buffer.concat([Buffer.from(text, "latin1").subarray(0, cut), noise]);
         answer = (socket) => {
-          socket.write(Buffer.concat([Buffer.from(text, "latin1").subarray(0, cut), noise]));
+          socket.write(sent);
           if (ends) socket.end();
         };
         const { outcome, bytes } = await read(100, []);
-        if (outcome === "done") expect(bytes.equals(BODY.subarray(0, 100))).toBe(true);
+        // A head that came whole makes the noise after it the body: it cannot be told from one, so what was sent is what is right.
+        const body = sent.subarray(sent.indexOf("\r\n\r\n") + 4);
+        if (outcome === "done") expect(bytes.equals(body.subarray(0, 100))).toBe(true);
         else if (outcome instanceof Error) expect(isMillraceError(outcome)).toBe(true);
         else if (outcome !== "unexpected") expect(outcome).toMatchObject({ status: expect.any(Number) });
         answer = (socket) => void socket.write(responseTo(100));
         expect((await read(100, [])).outcome).toBe("done");
       }),
-      { numRuns: 60 },
+      { numRuns: 60, examples: [[responseTo(100).toString("latin1"), 174, new Uint8Array(9), false]] },
     );
   }, 30_000);
 });
