@@ -20,6 +20,8 @@ export interface Journal {
   readonly keep: number | undefined;
   readonly pieceBytes: number;
   readonly files: readonly SpooledFile[];
+  /** Shards at the origin, by key, that go when it is uploaded: added before that, since the index that named them is not there after it. */
+  readonly replaced?: readonly string[];
 }
 
 /** Undefined where it is damaged, or of another version. */

@@ -13,7 +13,7 @@ import type { SavePart } from "./save-parts.js";
 import { otherForm } from "./save-series.js";
 import type { Spool } from "./save-spool.js";
 import type { Turn } from "./save-turns.js";
-import type { SaveTarget, SaveUploads } from "./save-upload.js";
+import type { SaveProgress, SaveTarget, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
 /** Of a whole upload, whose requests are retried by themselves: some minutes in all. */
@@ -35,8 +35,7 @@ export interface QueuedSave {
 
 interface Entry extends QueuedSave {
   readonly versions: readonly PendingFile[];
-  /** What is at the origin by now. */
-  readonly stored: StoredObject[];
+  readonly done: SaveProgress;
   failure: { readonly error: unknown } | undefined;
 }
 
@@ -75,7 +74,7 @@ export class SaveQueue {
       });
     const versions = await Promise.all(files.map(open));
     for (const version of versions) this.#context.pending.add(version, save.turn.number);
-    const entry: Entry = { ...save, versions, stored: [], failure: undefined };
+    const entry: Entry = { ...save, versions, done: { stored: [], replaced: journal.replaced ?? [] }, failure: undefined };
     this.#entries.set(entry, this.#run(entry));
     return versions.at(-1)!.object.stored;
   }
@@ -159,24 +158,40 @@ export class SaveQueue {
   }
 
   async #upload(entry: Entry): Promise<void> {
-    const { spool, journal, files, stored } = entry;
+    const { spool, journal, files, done } = entry;
     const { cache, log } = this.#context;
-    if (entry.recovered && (await this.#outrun(entry)))
+    if (entry.recovered && (await this.#outrun(entry))) {
       log(
         "warn",
         { path: files.at(-1)!.path },
         "A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays",
       );
-    else {
+      // The process that has left it may have uploaded some of it.
+      await this.#uploads.takeBack(files, files.length - 1, done.replaced);
+    } else {
       const parts = (n: number) => this.#ownParts(entry, spool.parts(cache, n, journal));
-      await this.#uploads.all(files, stored, { keep: journal.keep, signal: this.#closing.signal, parts });
+      const onReplaced = async (replaced: readonly string[]) => {
+        await this.#checkOwn(entry);
+        // Where the disk does not take it they may stay; the upload goes on.
+        await spool
+          .commit({ ...journal, replaced })
+          .catch((error) =>
+            log("warn", { path: files.at(-1)!.path, error: String(error) }, "The journal of a saved checkpoint could not be written again"),
+          );
+      };
+      await this.#uploads.all(files, done, { keep: journal.keep, signal: this.#closing.signal, parts, onReplaced });
     }
     await this.#forget(entry);
   }
 
   /** The parts, if at their end, before the object is whole, they are still this process's to upload. */
-  async *#ownParts({ spool, journal }: Entry, parts: AsyncIterable<SavePart>): AsyncGenerator<SavePart, void, undefined> {
+  async *#ownParts(entry: Entry, parts: AsyncIterable<SavePart>): AsyncGenerator<SavePart, void, undefined> {
     yield* parts;
+    await this.#checkOwn(entry);
+  }
+
+  /** Throws where another process has taken it over. */
+  async #checkOwn({ spool, journal }: Entry): Promise<void> {
     if (!(await spool.own(this.#closing.signal)))
       throw new MillraceError("MILLRACE_ABORTED", `${journal.target}: another process has taken the upload over`);
   }
@@ -213,7 +228,7 @@ export class SaveQueue {
   /** Removes the local copy. Where that fails the next mill uploads it again, which changes nothing. */
   async #forget(entry: Entry): Promise<void> {
     for (const [n, version] of entry.versions.entries()) {
-      if (entry.stored[n] !== undefined) version.becomes(entry.stored[n]);
+      if (entry.done.stored[n] !== undefined) version.becomes(entry.done.stored[n]);
       this.#context.pending.remove(version);
     }
     await entry.spool.remove().catch((error) => {

@@ -17,7 +17,7 @@ import { SaveQueue } from "./save-queue.js";
 import { formless } from "./save-series.js";
 import { Spool } from "./save-spool.js";
 import { type Turn, Turns } from "./save-turns.js";
-import { checkPlace, type SaveTarget, SaveUploads } from "./save-upload.js";
+import { checkPlace, type SaveProgress, type SaveTarget, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
 /** One save under way. */
@@ -164,18 +164,18 @@ export class Saves {
 
   async #through({ files, keep, turn, lending, signal, meter }: Save): Promise<StoredObject> {
     await unlessAborted(turn.ready, signal, "The save");
-    const stored: StoredObject[] = [];
+    const done: SaveProgress = { stored: [], replaced: [] };
     const parts = (n: number) => lending.parts(this.#context.cache, files[n]!.size, signal);
     try {
-      await this.#uploads.all(files, stored, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
+      await this.#uploads.all(files, done, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
     } catch (error) {
-      await this.#uploads.takeBack(files, stored).catch(() => {});
+      await this.#uploads.takeBack(files, done.stored.length, done.replaced);
       throw error;
     }
     await this.#queue.supersede(turn);
     turn.end();
     this.#counts.through++;
-    return stored.at(-1)!;
+    return done.stored.at(-1)!;
   }
 
   /** Undefined where the disk cannot take it: the caller is to begin anew then. */

@@ -279,6 +279,26 @@ describe("what an earlier mill has left", () => {
     await expectSaved(await elsewhere(), "/ckpt/hung.safetensors", big(1));
   }, 30_000);
 
+  test("is whole at its origin: then only what it has replaced is removed", async () => {
+    const first = await open();
+    const { path } = await first.saveCheckpoint("/ckpt/replaced/m.safetensors", small(1), { maxShardBytes: 8 });
+    const before = await paths(first, "/ckpt/replaced");
+    await origin.failNext(1000, "hang", { kind: "delete" });
+    await first.saveCheckpoint(path, big(2), { write: "back" });
+    await expect.poll(async () => (await kinds()).delete, { timeout: 20_000 }).toBeGreaterThan(0);
+    await first.close();
+    expect(await spooled()).toHaveLength(3);
+    await origin.clearFaults();
+    await origin.reset();
+    const next = await open();
+    await next.flush();
+    expect(await kinds()).toMatchObject({ put: 0, multipart: 0 });
+    expect(await spooled()).toEqual([]);
+    const other = await elsewhere();
+    expect((await paths(other, "/ckpt/replaced")).filter((one) => before.includes(one))).toEqual([path]);
+    await expectSaved(other, path, big(2));
+  }, 60_000);
+
   test("is read before it is uploaded", async () => {
     await leave("/ckpt/left.safetensors", big(1));
     await origin.shape({ firstByteMs: 300 });
