@@ -659,7 +659,7 @@ export interface Millrace extends AsyncDisposable {
   saveTrainingState(prefix: string, run: TrainingRun, options?: TrainingStateOptions): Promise<ObjectInfo>;
   /**
    * The newest whole training state below the prefix, its header read; undefined where there are none. Throws `MILLRACE_CORRUPT` where none of those
-   * that are there is whole.
+   * that are there is whole, `MILLRACE_RESUME` where a newer version of Millrace wrote the newest.
    */
   loadLatest(prefix: string, options?: Watch): Promise<TrainingState | undefined>;
   /** Drops cached blocks below the prefix; resolves to the bytes freed. */
