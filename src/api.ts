@@ -419,7 +419,7 @@ export interface Progress {
 export interface Watch {
   /** Ends the call with `MILLRACE_ABORTED`. */
   signal?: AbortSignal | undefined;
-  /** At most every 100 ms, and at the end. */
+  /** At most every 100 ms, and at the end. What it throws ends the call with `MILLRACE_CONFIG`; an async one is not waited for, and ends it by a rejection. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 export interface DatasetOptions<F extends Fields> extends Watch {

@@ -136,11 +136,16 @@ describe("training states", () => {
   });
 });
 
-describe("an onProgress that throws ends its call", () => {
-  const cause = new Error("no such bar");
-  const onProgress = () => {
-    throw cause;
-  };
+const cause = new Error("no such bar");
+describe.each([
+  [
+    "throws",
+    () => {
+      throw cause;
+    },
+  ],
+  ["rejects", () => Promise.reject(cause)],
+])("an onProgress that %s ends its call", (_, onProgress) => {
   test.each<[string, () => Promise<unknown>]>([
     ["checkpoint", () => mill.checkpoint("/c/m.safetensors", { onProgress })],
     ["load", () => checkpoint.load({ onProgress })],
