@@ -612,8 +612,8 @@ export interface Checkpoint {
   tensor(name: string, options?: TensorOptions): Promise<LoadedTensor>;
   /** All tensors, or those named, by name and in the order of the file. */
   load(options?: LoadOptions): Promise<ReadonlyMap<string, LoadedTensor>>;
-  /** Tensor by tensor in the order of the file, read a bounded way ahead. */
-  stream(options?: Watch): AsyncIterable<LoadedTensor>;
+  /** All tensors, or those named, one after the other in the order of the file, read a bounded way ahead. */
+  stream(options?: LoadOptions): AsyncIterable<LoadedTensor>;
 }
 /** An open mill. Paths are below a mount, or URIs. Once it is closed every call throws `MILLRACE_CLOSED`. */
 export interface Millrace extends AsyncDisposable {
