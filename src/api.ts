@@ -419,7 +419,7 @@ export interface Progress {
 export interface Watch {
   /** Ends the call with `MILLRACE_ABORTED`. */
   signal?: AbortSignal | undefined;
-  /** At most every 100 ms, and at the end. */
+  /** At most every 100 ms, and at the end. What it throws ends the call with `MILLRACE_CONFIG`; an async one is not waited for, and ends it by a rejection. */
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 export interface DatasetOptions<F extends Fields> extends Watch {
@@ -612,8 +612,8 @@ export interface Checkpoint {
   tensor(name: string, options?: TensorOptions): Promise<LoadedTensor>;
   /** All tensors, or those named, by name and in the order of the file. */
   load(options?: LoadOptions): Promise<ReadonlyMap<string, LoadedTensor>>;
-  /** Tensor by tensor in the order of the file, read a bounded way ahead. */
-  stream(options?: Watch): AsyncIterable<LoadedTensor>;
+  /** All tensors, or those named, one after the other in the order of the file, read a bounded way ahead. */
+  stream(options?: LoadOptions): AsyncIterable<LoadedTensor>;
 }
 /** An open mill. Paths are below a mount, or URIs. Once it is closed every call throws `MILLRACE_CLOSED`. */
 export interface Millrace extends AsyncDisposable {
@@ -659,7 +659,7 @@ export interface Millrace extends AsyncDisposable {
   saveTrainingState(prefix: string, run: TrainingRun, options?: TrainingStateOptions): Promise<ObjectInfo>;
   /**
    * The newest whole training state below the prefix, its header read; undefined where there are none. Throws `MILLRACE_CORRUPT` where none of those
-   * that are there is whole.
+   * that are there is whole, `MILLRACE_RESUME` where a newer version of Millrace wrote the newest.
    */
   loadLatest(prefix: string, options?: Watch): Promise<TrainingState | undefined>;
   /** Drops cached blocks below the prefix; resolves to the bytes freed. */

@@ -109,7 +109,7 @@ export const METRICS: readonly Metric[] = [
     name: "failed",
     unit: "count",
     meaning:
-      "Checkpoints, those that earlier processes left included, that could not be uploaded and stay on the disk until the next mill tries; the log says why",
+      "Checkpoints, those that earlier processes left included, that could not be uploaded and stay on the disk until they are tried again; the log says why",
   },
   {
     group: "saves",

@@ -167,12 +167,12 @@ class Mill implements Millrace {
       options,
     );
     // A call under way keeps the process alive: a program that comes to its end ends when it is uploaded. What fails is logged, and `flush` says it.
-    if (options.write === "back") saved.then(() => this.flush()).catch(() => {});
+    if (options.write === "back") saved.then(() => this.#call("flush", false)).catch(() => {});
     return saved;
   }
 
   async flush(): Promise<void> {
-    await this.#call("flush", undefined);
+    await this.#call("flush", true);
   }
 
   saveTrainingState(prefix: string, run: TrainingRun, options: TrainingStateOptions = {}): Promise<ObjectInfo> {

@@ -5,7 +5,7 @@ import type { PiecesRequest } from "../engine/files.js";
 import type { CallOptions } from "../engine/rpc.js";
 import { MillraceError } from "../errors.js";
 import { ProgressMeter } from "../util/progress-meter.js";
-import { checkLoadOptions, checkTensorOptions, checkWatch } from "./checkpoint-options.js";
+import { checkLoadOptions, checkTensorOptions } from "./checkpoint-options.js";
 import { DTYPES } from "./dtypes.js";
 import { planRuns, type Run } from "./load-plan.js";
 import { alignmentOf, TensorView } from "./loaded-tensor.js";
@@ -68,22 +68,27 @@ export class LoadedCheckpoint implements Checkpoint {
 
   async load(options: LoadOptions = {}): Promise<ReadonlyMap<string, TensorView>> {
     checkLoadOptions(options);
-    const { names, ...watch } = options;
-    const wanted = names === undefined ? undefined : new Set(names);
-    for (const name of wanted ?? []) this.#wanted(name);
-    const tensors = [...this.#tensors.values()].filter(({ name }) => wanted?.has(name) ?? true);
-    return new Map((await this.#loaded(tensors, watch)).map((tensor) => [tensor.name, tensor]));
+    const tensors = await this.#loaded(this.#named(options.names), options);
+    return new Map(tensors.map((tensor) => [tensor.name, tensor]));
   }
 
-  async *stream(watch: Watch = {}): AsyncGenerator<TensorView, void, undefined> {
-    checkWatch(watch);
-    for await (const tensors of this.#read([...this.#tensors.values()], "stream", watch)) yield* tensors;
+  async *stream(options: LoadOptions = {}): AsyncGenerator<TensorView, void, undefined> {
+    checkLoadOptions(options);
+    for await (const tensors of this.#read(this.#named(options.names), "stream", options)) yield* tensors;
   }
 
   async #loaded(tensors: readonly WantedTensor[], watch: Watch): Promise<TensorView[]> {
     const loaded: TensorView[][] = [];
     for await (const run of this.#read(tensors, "load", watch)) loaded.push(run);
     return loaded.flat();
+  }
+
+  /** In the order of the files. */
+  #named(names: readonly string[] | undefined): WantedTensor[] {
+    if (names === undefined) return [...this.#tensors.values()];
+    const wanted = new Set(names);
+    for (const name of wanted) this.#wanted(name);
+    return [...this.#tensors.values()].filter(({ name }) => wanted.has(name));
   }
 
   #wanted(name: string): WantedTensor {

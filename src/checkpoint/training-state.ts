@@ -106,10 +106,14 @@ export class TrainingStates {
 }
 
 function stateIn({ metadata }: Checkpoint, path: string): { loader: LoaderState | undefined; extra: unknown } {
-  if (metadata[FORM] !== CURRENT_FORM) {
-    const what = metadata[FORM] === undefined ? "is no training state" : `is a training state of form "${metadata[FORM]}"`;
-    throw new MillraceError("MILLRACE_FORMAT", `${path}: ${what}; this version reads form "${CURRENT_FORM}"`);
-  }
+  const form = metadata[FORM];
+  if (form === undefined) throw new MillraceError("MILLRACE_FORMAT", `${path}: is no training state`);
+  // Of all forms there were this is the first: it is whole, and an older state must not be taken for the newest.
+  if (form !== CURRENT_FORM)
+    throw new MillraceError(
+      "MILLRACE_RESUME",
+      `${path}: a newer version of Millrace wrote this training state, in form "${form}"; this one reads form "${CURRENT_FORM}": update it, or remove the state to go on from an older one`,
+    );
   return { loader: parsed(metadata, LOADER, path) as LoaderState | undefined, extra: parsed(metadata, EXTRA, path) };
 }
 

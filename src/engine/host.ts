@@ -96,16 +96,17 @@ export class EngineHost {
     this.#board = new StatsBoard(stats);
     this.#cache = cache;
     this.#rpc = new Rpc(port, this.#refreshed(this.#handlers()), ownThread);
-    this.#io = config.ioThreads > 1 ? new IoPool(config.ioThreads, (...line) => this.log(...line)) : undefined;
+    const log = (level: string, fields: object, message: string) => this.log(level, fields, message);
+    this.#io = config.ioThreads > 1 ? new IoPool(config.ioThreads, log) : undefined;
     this.#origins = new Origins(config, {
       ranges: this.#io,
       askCredentials: (ask, signal) => this.#rpc.call("credentials", ask, { signal }) as Promise<S3Credentials>,
       changed: (store, path) => this.#metadata.forget(store, path),
+      log,
     });
     this.#mounts = new Mounts(config, (root, s3: WireS3 | undefined) => this.#origins.open(root, s3));
     this.#metadata = new MetadataCache({ ...config.cache.metadata, directories: cache.disk?.directories ?? [] });
     this.#sources = new Sources(this.#mounts, this.#metadata);
-    const log = (level: string, fields: object, message: string) => this.log(level, fields, message);
     this.#locator = new Locator({ mounts: this.#mounts, sources: this.#sources, cache, peers, log });
     const context = { mounts: this.#mounts, metadata: this.#metadata, cache, pending: this.#pending, log };
     this.#saves = new Saves(context);

@@ -28,6 +28,7 @@ export interface OriginsContext {
   readonly ranges: RangeGetter | undefined;
   /** The object is not what was known of it. */
   readonly changed: (store: Store, path: string) => void;
+  readonly log: (level: string, fields: object, message: string) => void;
 }
 
 /** Loads what the configured origins will need, so that the first dataset need not wait for it: the AWS SDK takes some 150 ms. */
@@ -64,6 +65,7 @@ export class Origins {
       stores: this.#config.stores,
       ranges: this.#context.ranges,
       proxies: this.#proxies,
+      log: this.#context.log,
     });
     const counters = this.#counters;
     const counted = withCounters(store, counters);

@@ -21,7 +21,7 @@ export function startPrefetch(id: number, source: Source, options: PrefetchOptio
   let progress: Progress = { bytes: 0, totalBytes: 0, objects: 0, totalObjects: 0, bytesPerSecond: 0, etaSeconds: 0 };
   const onProgress = (now: Progress) => {
     progress = now;
-    options.onProgress?.(now);
+    return options.onProgress?.(now);
   };
   let paused = false;
   let sent = false;

@@ -132,11 +132,16 @@ export class Rpc {
 
   #tell(id: number, value: unknown): void {
     const pending = this.#pending.get(id);
-    try {
-      tellObserver(pending?.onProgress, value as never);
-    } catch (error) {
+    const end = (error: unknown): void => {
+      // It may have ended by itself, and the connection too, when an async observer fails.
+      if (!this.#pending.has(id)) return;
       this.#port.postMessage({ t: "cancel", id } satisfies Message);
       pending?.reject(error);
+    };
+    try {
+      tellObserver(pending?.onProgress, value as never, end);
+    } catch (error) {
+      end(error);
     }
   }
 

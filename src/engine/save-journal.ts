@@ -1,4 +1,6 @@
 /** What is known of a checkpoint on the local disk that is still to be uploaded: one small JSON file beside its data. */
+import { open } from "node:fs/promises";
+import { removeFile } from "../cache/file-io.js";
 
 /** One object of a save. */
 export interface SpooledFile {
@@ -20,14 +22,46 @@ export interface Journal {
   readonly keep: number | undefined;
   readonly pieceBytes: number;
   readonly files: readonly SpooledFile[];
+  /** Shards at the origin, by key, that go when it is uploaded: added before that, since the index that named them is not there after it. */
+  readonly replaced?: readonly string[];
 }
 
-/** Undefined where it is damaged, or of another version. */
-export function parseJournal(text: string): Journal | undefined {
+/** What a journal begins with, up to its version. */
+const HEAD = '{"version":';
+
+export function formatJournal({ version, ...rest }: Journal): string {
+  return JSON.stringify({ version, ...rest });
+}
+
+/** Undefined where it is damaged, or of another version; "over" where it could not be removed. */
+export function parseJournal(text: string): Journal | "over" | undefined {
   try {
-    const journal = JSON.parse(text) as Partial<Journal>;
-    return journal.version === 1 && Array.isArray(journal.files) && journal.files.length > 0 ? (journal as Journal) : undefined;
+    const { version, files } = JSON.parse(text) as { version?: number; files?: unknown[] };
+    if (version === 0) return "over";
+    return version === 1 && Array.isArray(files) && files.length > 0 ? JSON.parse(text) : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * Removes a journal. Before that it says itself, by one byte, that it is over: one that cannot be removed, or is there again after a loss of power, must
+ * not have its checkpoint uploaded over those that have come since. Throws where neither can be done.
+ */
+export async function endJournal(path: string): Promise<void> {
+  const said = await sayOver(path).catch(() => false);
+  await removeFile(path).catch((error) => {
+    if (!said) throw error;
+  });
+}
+
+async function sayOver(path: string): Promise<boolean> {
+  const file = await open(path, "r+");
+  try {
+    await file.write("0", HEAD.length);
+    await file.sync();
+    return true;
+  } finally {
+    await file.close();
   }
 }

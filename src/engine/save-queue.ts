@@ -8,11 +8,10 @@ import { deferred } from "../util/deferred.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import type { Place } from "./mounts.js";
 import { PendingFile } from "./pending-versions.js";
-import type { Journal } from "./save-journal.js";
+import { type Entry, notUploaded, type QueuedSave, type Stranded } from "./save-entry.js";
+import { isOutrun } from "./save-outrun.js";
 import type { SavePart } from "./save-parts.js";
-import { otherForm } from "./save-series.js";
-import type { Spool } from "./save-spool.js";
-import type { Turn } from "./save-turns.js";
+import type { Turn, Turns } from "./save-turns.js";
 import type { SaveTarget, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
@@ -20,36 +19,11 @@ import type { SavesContext } from "./saves-context.js";
 const UPLOAD_RETRY: RetryPolicy = { tries: 6, totalMs: 10 * 60_000, baseMs: 2_000, capMs: 60_000 };
 /** What a closing mill gives uploads to end by themselves. */
 const CLOSE_WITHIN_MS = 5_000;
-/** How much later than a save an object may seem to be written, by clocks that S3 still takes for right. */
-const CLOCK_SKEW_MS = 15 * 60_000;
-
-/** A checkpoint on the local disk. */
-export interface QueuedSave {
-  readonly spool: Spool;
-  readonly journal: Journal;
-  readonly files: readonly SaveTarget[];
-  readonly turn: Turn;
-  /** A process that has ended saved it. */
-  readonly recovered: boolean;
-}
-
-interface Entry extends QueuedSave {
-  readonly versions: readonly PendingFile[];
-  /** What is at the origin by now. */
-  readonly stored: StoredObject[];
-  failure: { readonly error: unknown } | undefined;
-}
-
-/** What this mill cannot upload, and is not to forget either. */
-interface Stranded {
-  readonly name: string;
-  readonly journal: string;
-  readonly error: unknown;
-}
 
 export class SaveQueue {
   readonly #context: SavesContext;
   readonly #uploads: SaveUploads;
+  readonly #turns: Turns;
   readonly #entries = new Map<Entry, Promise<void>>();
   #stranded: readonly Stranded[] = [];
   /** One at a time has the whole line: the first is done soonest. */
@@ -58,9 +32,10 @@ export class SaveQueue {
   /** Checkpoints that were uploaded. */
   uploaded = 0;
 
-  constructor(context: SavesContext, uploads: SaveUploads) {
+  constructor(context: SavesContext, uploads: SaveUploads, turns: Turns) {
     this.#context = context;
     this.#uploads = uploads;
+    this.#turns = turns;
   }
 
   /** Resolves to the version under which the checkpoint can be read here, when it can; it is uploaded when its turn has come. */
@@ -75,8 +50,14 @@ export class SaveQueue {
       });
     const versions = await Promise.all(files.map(open));
     for (const version of versions) this.#context.pending.add(version, save.turn.number);
-    const entry: Entry = { ...save, versions, stored: [], failure: undefined };
-    this.#entries.set(entry, this.#run(entry));
+    const entry: Entry = {
+      ...save,
+      versions,
+      done: { stored: [], replaced: journal.replaced ?? [] },
+      failure: undefined,
+      late: save.recovered,
+    };
+    this.#entries.set(entry, this.#run(entry, save.turn));
     return versions.at(-1)!.object.stored;
   }
 
@@ -90,15 +71,31 @@ export class SaveQueue {
     );
   }
 
-  /** A newer save of this name is whole: older ones that could not be uploaded are of no use any more. */
-  async supersede(turn: Turn): Promise<void> {
-    for (const entry of this.#entries.keys())
-      if (entry.failure !== undefined && entry.turn.name === turn.name && entry.turn.number < turn.number) await this.#forget(entry);
+  /**
+   * A save of this name is whole at its origin, and its turn not over: older ones are of no use any more, and are not being uploaded. The origin takes
+   * uploads: others of it that have failed are tried again.
+   */
+  async wasSaved({ name, number }: Turn, { store }: Place): Promise<void> {
+    for (const entry of this.#entries.keys()) if (entry.turn.name === name && entry.turn.number < number) await this.#forget(entry);
+    this.#tryAgain(({ files }) => files.at(-1)!.place.store.uri === store.uri);
   }
 
-  /** Resolves when all that is queued is uploaded. Rejects with what keeps it from that. */
+  /** Resolves when all that is queued is uploaded; what has failed is tried again before. Rejects with what keeps it from that. */
   async flush(): Promise<void> {
-    await Promise.all(this.#entries.values());
+    this.#tryAgain(() => true);
+    await this.settled();
+  }
+
+  /** The same, but that nothing is tried again for it. */
+  async settled(): Promise<void> {
+    for (const entry of [...this.#entries.keys()]) {
+      let last: Promise<void> | undefined;
+      // It may be tried again meanwhile.
+      for (let run = this.#entries.get(entry); run !== last; run = this.#entries.get(entry)) {
+        last = run;
+        await run;
+      }
+    }
     // Another mill may have taken some of them up.
     const left = await Promise.all(this.#stranded.map(({ journal }) => stat(journal).catch(() => undefined)));
     this.#stranded = this.#stranded.filter((_, i) => left[i] !== undefined);
@@ -135,14 +132,26 @@ export class SaveQueue {
     await Promise.all([...this.#entries.keys()].map(({ spool }) => spool.leave()));
   }
 
-  async #run(entry: Entry): Promise<void> {
+  /** In new turns, after all that was asked for before: whatever of these becomes whole makes older ones needless. */
+  #tryAgain(which: (entry: Entry) => boolean): void {
+    const failed = [...this.#entries.keys()].filter((entry) => entry.failure !== undefined && which(entry));
+    for (const entry of failed.sort((a, b) => a.turn.number - b.turn.number)) {
+      // A damaged copy does not mend.
+      if (isMillraceError(entry.failure!.error, "MILLRACE_CORRUPT")) continue;
+      entry.failure = undefined;
+      entry.late = true;
+      this.#entries.set(entry, this.#run(entry, this.#turns.take(entry.turn.name)));
+    }
+  }
+
+  async #run(entry: Entry, turn: Turn): Promise<void> {
     const { signal } = this.#closing;
     try {
-      await unlessAborted(entry.turn.ready, signal, "The upload");
+      await unlessAborted(turn.ready, signal, "The upload");
+      if (!this.#entries.has(entry)) return;
       if (!(await entry.spool.own(signal))) return await this.#forsake(entry);
       await this.#line(() => retried(UPLOAD_RETRY, signal, () => this.#upload(entry)));
       this.uploaded++;
-      await this.supersede(entry.turn);
     } catch (error) {
       if (signal.aborted) return;
       if (!(await entry.spool.own(signal).catch(() => true))) return await this.#forsake(entry);
@@ -151,32 +160,52 @@ export class SaveQueue {
       this.#context.log(
         "error",
         fields,
-        "A saved checkpoint could not be uploaded: it stays in the cache directory until the next mill tries",
+        "A saved checkpoint could not be uploaded: it stays in the cache directory, and is tried again by flush() and by the next mill",
       );
     } finally {
-      entry.turn.end();
+      turn.end();
     }
   }
 
   async #upload(entry: Entry): Promise<void> {
-    const { spool, journal, files, stored } = entry;
+    const { spool, journal, files, done } = entry;
     const { cache, log } = this.#context;
-    if (entry.recovered && (await this.#outrun(entry)))
+    const { signal } = this.#closing;
+    const { place } = files.at(-1)!;
+    if (entry.late && (await isOutrun(place, journal.savedMs, signal))) {
       log(
         "warn",
         { path: files.at(-1)!.path },
         "A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays",
       );
-    else {
+      // The process that has left it may have uploaded some of it.
+      await this.#uploads.takeBack(files, files.length - 1, done.replaced);
+    } else {
       const parts = (n: number) => this.#ownParts(entry, spool.parts(cache, n, journal));
-      await this.#uploads.all(files, stored, { keep: journal.keep, signal: this.#closing.signal, parts });
+      const onReplaced = async (replaced: readonly string[]) => {
+        await this.#checkOwn(entry);
+        // Where the disk does not take it they may stay; the upload goes on.
+        await spool
+          .commit({ ...journal, replaced })
+          .catch((error) =>
+            log("warn", { path: files.at(-1)!.path, error: String(error) }, "The journal of a saved checkpoint could not be written again"),
+          );
+      };
+      await this.#uploads.all(files, done, { keep: journal.keep, signal, parts, onReplaced });
+      // Before its own journal goes, or a process that is killed between would leave an older one to be uploaded over it.
+      await this.wasSaved(entry.turn, place);
     }
     await this.#forget(entry);
   }
 
   /** The parts, if at their end, before the object is whole, they are still this process's to upload. */
-  async *#ownParts({ spool, journal }: Entry, parts: AsyncIterable<SavePart>): AsyncGenerator<SavePart, void, undefined> {
+  async *#ownParts(entry: Entry, parts: AsyncIterable<SavePart>): AsyncGenerator<SavePart, void, undefined> {
     yield* parts;
+    await this.#checkOwn(entry);
+  }
+
+  /** Throws where another process has taken it over. */
+  async #checkOwn({ spool, journal }: Entry): Promise<void> {
     if (!(await spool.own(this.#closing.signal)))
       throw new MillraceError("MILLRACE_ABORTED", `${journal.target}: another process has taken the upload over`);
   }
@@ -189,48 +218,19 @@ export class SaveQueue {
     this.#context.log("debug", { path: entry.files.at(-1)!.path }, "A saved checkpoint is another process's to upload");
   }
 
-  /** Its origin has a version, in this form or the other, that was written after the save, by whatever clock. */
-  async #outrun({ files, journal }: Entry): Promise<boolean> {
-    const { store, path } = files.at(-1)!.place;
-    if (await this.#isNewer(store, path, journal)) return true;
-    return this.#isNewer(store, otherForm(path), journal).catch((error) => {
-      // S3 denies what is not there to who may not list.
-      if (isMillraceError(error, "MILLRACE_PERMISSION")) return false;
-      throw error;
-    });
-  }
-
-  async #isNewer(store: Place["store"], path: string, journal: Journal): Promise<boolean> {
-    try {
-      const { lastModified } = await store.stat(path, { signal: this.#closing.signal });
-      return lastModified !== undefined && lastModified.getTime() > journal.savedMs + CLOCK_SKEW_MS;
-    } catch (error) {
-      if (isMillraceError(error, "MILLRACE_NOT_FOUND")) return false;
-      throw error;
-    }
-  }
-
-  /** Removes the local copy. Where that fails the next mill uploads it again, which changes nothing. */
+  /** Removes the local copy. */
   async #forget(entry: Entry): Promise<void> {
     for (const [n, version] of entry.versions.entries()) {
-      if (entry.stored[n] !== undefined) version.becomes(entry.stored[n]);
+      if (entry.done.stored[n] !== undefined) version.becomes(entry.done.stored[n]);
       this.#context.pending.remove(version);
     }
     await entry.spool.remove().catch((error) => {
       this.#context.log(
         "warn",
-        { path: entry.files.at(-1)!.path, error: String(error) },
-        "An uploaded checkpoint's local copy could not be removed",
+        { path: entry.files.at(-1)!.path, journal: entry.spool.journalPath, error: String(error) },
+        "The local copy of a checkpoint that is uploaded, or of no use any more, could not be removed: remove it, or the next mill may upload it again",
       );
     });
     this.#entries.delete(entry);
   }
-}
-
-function notUploaded(failed: readonly { readonly name: string; readonly error: unknown }[]): MillraceError {
-  const names = failed.map(({ name }) => name).join(", ");
-  const cause = failed[0]!.error;
-  const code = isMillraceError(cause) ? cause.code : "MILLRACE_UNAVAILABLE";
-  const message = `Not uploaded, and kept in the cache directory: ${names} (${cause instanceof Error ? cause.message : String(cause)})`;
-  return new MillraceError(code, message, { cause });
 }

@@ -18,7 +18,7 @@ import type { BlockCache } from "../cache/tier-chain.js";
 import { MillraceError, throwIfAborted } from "../errors.js";
 import { fileError } from "../storage/file-errors.js";
 import { writeFileWhole } from "../storage/file-write.js";
-import { type Journal, parseJournal } from "./save-journal.js";
+import { endJournal, formatJournal, type Journal, parseJournal } from "./save-journal.js";
 import { partBytes, SavePart } from "./save-parts.js";
 import { crcOf, hasPieces, readAt, writeAt } from "./save-pieces.js";
 
@@ -115,7 +115,7 @@ export class Spool {
 
   /** From here on it survives this process. */
   async commit(journal: Journal): Promise<void> {
-    const bytes = Buffer.from(JSON.stringify(journal));
+    const bytes = Buffer.from(formatJournal(journal));
     const whole = async function* () {
       yield bytes;
     };
@@ -166,9 +166,9 @@ export class Spool {
     this.#locked = true;
     await this.#count(await readdir(this.#folder));
     // Its holder may have uploaded it meanwhile.
-    return stat(this.journalPath).then(
-      () => true,
-      () => false,
+    return readFile(this.journalPath, "utf8").then(
+      (text) => parseJournal(text) !== "over",
+      (error) => errorCode(error) !== "ENOENT",
     );
   }
 
@@ -182,7 +182,7 @@ export class Spool {
   /** The journal goes first: what is left of it then is no save any more. Nothing of what another process has taken over. */
   async remove(): Promise<void> {
     if (!(await this.#lock.kept())) return this.forsake();
-    await removeFile(this.journalPath);
+    await endJournal(this.journalPath);
     for (let n = 0; n < this.#files; n++) await removeFile(this.dataPath(n));
     this.#directory.room.release(this.#charge);
     this.#charge = 0;
@@ -218,11 +218,15 @@ export class Spool {
     this.#locked = await this.#lock.tryTake().catch(() => false);
     if (this.#locked) await this.#count(names);
     const text = await readFile(this.journalPath, "utf8").catch((error) => errorCode(error));
-    const journal = parseJournal(text ?? "");
+    const journal = text === "ENOENT" ? "over" : parseJournal(text ?? "");
+    if (journal === "over") {
+      if (this.#locked) await this.remove().catch(() => {});
+      return undefined;
+    }
     if (journal !== undefined || !this.#locked) return journal;
     // Of a journal that cannot be read (another version's, say) the data stays.
-    await (text === "ENOENT" ? this.remove().catch(() => {}) : this.leave());
-    return text === "ENOENT" ? undefined : "unreadable";
+    await this.leave();
+    return "unreadable";
   }
 
   /** Finds its files among those of the folder, and what they take. */

@@ -4,7 +4,7 @@ import type { MetadataCache } from "../cache/metadata-cache.js";
 import type { BlockCache } from "../cache/tier-chain.js";
 import { isMillraceError, MillraceError } from "../errors.js";
 import type { StoredObject, WriteOptions } from "../storage/store.js";
-import type { Place } from "./mounts.js";
+import { type Place, uriOf } from "./mounts.js";
 import type { SavePart } from "./save-parts.js";
 import { isIndex, olderThan, otherForm, seriesOf, shardsOf } from "./save-series.js";
 
@@ -19,6 +19,14 @@ export interface SaveTarget {
   readonly size: number;
 }
 
+/** How far a save has come: what the next try begins with. */
+export interface SaveProgress {
+  /** What is at the origin, in the order of the files. */
+  readonly stored: StoredObject[];
+  /** Shards of the checkpoints whose index this one's replaces, by path. */
+  replaced: readonly string[];
+}
+
 export interface SaveTerms {
   readonly keep: number | undefined;
   readonly signal: AbortSignal;
@@ -26,6 +34,8 @@ export interface SaveTerms {
   readonly parts: (n: number) => AsyncIterable<SavePart>;
   /** Told of bytes that an origin has taken. */
   readonly onBytes?: (bytes: number) => void;
+  /** Told of the shards that are to be removed, before anything is written that makes them useless. */
+  readonly onReplaced?: (paths: readonly string[]) => Promise<void>;
 }
 
 /** A save that has failed, and a mill that closes, do not wait longer for an origin that does not answer. */
@@ -45,6 +55,12 @@ export function checkPlace(place: Place, path: string, keep: number | undefined)
   if (store.remove === undefined) throw refuse("keep: this store cannot remove objects");
   if (seriesOf(place.path) === undefined)
     throw new MillraceError("MILLRACE_CONFIG", `keep: ${path} has no number by which older checkpoints of its series could be told`);
+}
+
+/** An index at an origin, and the shards of the checkpoint that it stands for, by path. */
+interface Index {
+  readonly stored: StoredObject;
+  readonly shards: readonly string[];
 }
 
 export class SaveUploads {
@@ -99,53 +115,86 @@ export class SaveUploads {
    * Writes the objects of a checkpoint in order, from the one after those in `done`, to which each is added: with the last the checkpoint is whole.
    * Then removes the shards of the one that it replaces, or that one in its other form, and with `keep` the older ones of its series; what of these fails is logged.
    */
-  async all(files: readonly SaveTarget[], done: StoredObject[], save: SaveTerms): Promise<void> {
+  async all(files: readonly SaveTarget[], done: SaveProgress, save: SaveTerms): Promise<void> {
     const { signal, keep, parts, onBytes } = save;
     const { place } = files.at(-1)!;
-    const replaced = await this.shards(place, signal).catch(() => []);
-    for (let n = done.length; n < files.length; n++) {
+    const own = new Set(files.map(({ place: { path } }) => path));
+    const index = await this.#indexBefore(place, signal);
+    // By an earlier try, or that of a process that ended before it had removed what that has replaced.
+    if (isIndexOf(files, index)) done.stored[files.length - 1] = index.stored;
+    const found = (index?.shards ?? []).filter((path) => !own.has(path));
+    done.replaced = [...new Set([...done.replaced, ...found])];
+    if (found.length > 0) await save.onReplaced?.(done.replaced);
+    for (let n = done.stored.length; n < files.length; n++) {
       let taken = 0;
       const onProgress = (bytes: number) => {
         onBytes?.(bytes - taken);
         taken = bytes;
       };
-      done.push(await this.write(files[n]!.place, files[n]!.size, parts(n), { signal, onProgress }));
+      const written = this.write(files[n]!.place, files[n]!.size, parts(n), { signal, onProgress });
+      done.stored.push(await (n < files.length - 1 ? written : written.catch((error) => this.#unlessThere(files, error, signal))));
     }
-    const own = new Set(done.map(({ path }) => path));
-    await this.remove(
-      place,
-      replaced.filter((path) => !own.has(path)),
-      signal,
-    ).catch((error) => this.#left(place, error));
+    await this.remove(place, done.replaced, signal).catch((error) => {
+      if (signal.aborted) throw error;
+      this.#left(place, error);
+    });
     await this.#removeOther(place, own, signal).catch((error) => this.#left(place, error));
     if (keep !== undefined) await this.#removeOlder(place, keep, signal).catch((error) => this.#left(place, error));
   }
 
-  /** Shards of the checkpoint that an index there stands for now; none where there is none. Throws what the store throws. */
-  async shards({ store, path }: Place, signal: AbortSignal | undefined): Promise<string[]> {
-    if (!isIndex(path)) return [];
+  /**
+   * Removes the shards, the first `written` of its files, of a save that failed, but none that the index at the origin names: it may have been written,
+   * and its answer lost; then the shards that it has replaced are of no use. What is not known to be of no use is left. Throws nothing: what fails is logged.
+   */
+  async takeBack(files: readonly SaveTarget[], written: number, replaced: readonly string[]): Promise<void> {
+    const { place } = files.at(-1)!;
+    const signal = AbortSignal.timeout(TAKE_BACK_MS);
+    const own = files.slice(0, Math.min(written, files.length - 1)).map((file) => file.place.path);
+    if (own.length === 0) return;
     try {
-      const stored = await store.stat(path, { signal });
-      if (stored.size > MAX_INDEX_BYTES) return [];
-      const json = new Uint8Array(stored.size);
-      await store.readInto(stored, 0, [json], { signal });
-      return shardsOf(path, json);
+      const named = own.length < files.length - 1 ? [] : ((await this.#indexAt(place, signal))?.shards ?? []);
+      const isThere = own.every((path) => named.includes(path));
+      await this.remove(place, isThere ? replaced : own.filter((path) => !named.includes(path)), signal);
     } catch (error) {
-      if (isMillraceError(error, "MILLRACE_NOT_FOUND")) return [];
-      throw error;
+      const fields = { uri: uriOf(place), shards: [...own, ...replaced], error: String(error) };
+      this.#log("warn", fields, "A save failed, and it is not known which of these shards its index names: remove those that it does not");
     }
   }
 
-  /**
-   * Removes the shards of a save that failed, but none that the index at the origin names: it may have been written, and its answer lost.
-   * Throws what the store throws; what is not known to be of no use is left.
-   */
-  async takeBack(files: readonly SaveTarget[], done: readonly StoredObject[]): Promise<void> {
+  /** Throws what the store throws, but that the index may not be read. */
+  async #indexBefore(place: Place, signal: AbortSignal): Promise<Index | undefined> {
+    try {
+      return await this.#indexAt(place, signal);
+    } catch (error) {
+      if (!isMillraceError(error, "MILLRACE_PERMISSION") && !isMillraceError(error, "MILLRACE_CHANGED")) throw error;
+      this.#left(place, error);
+      return undefined;
+    }
+  }
+
+  /** What the origin has of an index whose write failed: its answer may be what was lost. Throws `error` where that is not this save's. */
+  async #unlessThere(files: readonly SaveTarget[], error: unknown, signal: AbortSignal): Promise<StoredObject> {
     const { place } = files.at(-1)!;
-    const signal = AbortSignal.timeout(TAKE_BACK_MS);
-    const named = done.length < files.length - 1 ? [] : await this.shards(place, signal);
-    const left = done.map(({ path }) => path).filter((path) => !named.includes(path));
-    await this.remove(place, left, signal);
+    if (signal.aborted) throw error;
+    const index = await this.#indexAt(place, AbortSignal.timeout(TAKE_BACK_MS)).catch(() => undefined);
+    if (!isIndexOf(files, index)) throw error;
+    this.#metadata.learn(place.store, index.stored);
+    return index.stored;
+  }
+
+  /** The index at a place, and the shards of the checkpoint that it stands for; undefined where there is none. Throws what the store throws. */
+  async #indexAt({ store, path }: Place, signal: AbortSignal): Promise<Index | undefined> {
+    if (!isIndex(path)) return undefined;
+    try {
+      const stored = await store.stat(path, { signal });
+      if (stored.size > MAX_INDEX_BYTES) return { stored, shards: [] };
+      const json = new Uint8Array(stored.size);
+      await store.readInto(stored, 0, [json], { signal });
+      return { stored, shards: shardsOf(path, json) };
+    } catch (error) {
+      if (isMillraceError(error, "MILLRACE_NOT_FOUND")) return undefined;
+      throw error;
+    }
   }
 
   /** Removes objects of the place's store, from the cache too. Throws what the store throws. */
@@ -168,7 +217,7 @@ export class SaveUploads {
     });
     if (there === undefined) return;
     if (store.remove === undefined) throw new MillraceError("MILLRACE_PERMISSION", `${path}: this store cannot remove objects`);
-    const shards = await this.shards({ ...place, path }, signal);
+    const shards = (await this.#indexAt({ ...place, path }, signal))?.shards ?? [];
     await this.remove(
       place,
       [path, ...shards].filter((one) => !own.has(one)),
@@ -182,14 +231,20 @@ export class SaveUploads {
     const paths: string[] = [];
     for await (const { path } of place.store.list(series.prefix, { signal })) paths.push(path);
     for (const path of olderThan(series, keep, paths)) {
-      const shards = await this.shards({ ...place, path }, signal);
+      const shards = (await this.#indexAt({ ...place, path }, signal))?.shards ?? [];
       // The index first: half a checkpoint is none.
       await this.remove(place, [path, ...shards], signal);
       this.removed++;
     }
   }
 
-  #left({ store, path }: Place, error: unknown): void {
-    this.#log("warn", { uri: `${store.uri}/${path}`, error: String(error) }, "Older checkpoints could not be removed");
+  #left(place: Place, error: unknown): void {
+    this.#log("warn", { uri: uriOf(place), error: String(error) }, "Older checkpoints could not be removed");
   }
+}
+
+/** Whether the index is of a save of these files, and of no other: names of shards are drawn anew for each. */
+function isIndexOf(files: readonly SaveTarget[], index: Index | undefined): index is Index {
+  const shards = files.slice(0, -1);
+  return index !== undefined && shards.length > 0 && shards.every(({ place }) => index.shards.includes(place.path));
 }

@@ -17,7 +17,7 @@ import { SaveQueue } from "./save-queue.js";
 import { formless } from "./save-series.js";
 import { Spool } from "./save-spool.js";
 import { type Turn, Turns } from "./save-turns.js";
-import { checkPlace, type SaveTarget, SaveUploads } from "./save-upload.js";
+import { checkPlace, type SaveProgress, type SaveTarget, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
 /** One save under way. */
@@ -45,7 +45,7 @@ export class Saves {
   constructor(context: SavesContext) {
     this.#context = context;
     this.#uploads = new SaveUploads(context.cache, context.metadata, context.log);
-    this.#queue = new SaveQueue(context, this.#uploads);
+    this.#queue = new SaveQueue(context, this.#uploads, this.#turns);
   }
 
   /** Takes up what earlier processes have left to upload. Resolves when it can be read here; the uploads go on. */
@@ -96,9 +96,9 @@ export class Saves {
     this.#lendings.delete(id);
   }
 
-  /** Resolves when all that was saved is uploaded. Rejects with what keeps it from that. */
-  flush(): Promise<void> {
-    return this.#queue.flush();
+  /** Resolves when all that was saved is uploaded. Rejects with what keeps it from that; with `again` that is tried again before. */
+  flush(again: boolean): Promise<void> {
+    return again ? this.#queue.flush() : this.#queue.settled();
   }
 
   /** Writes an object otherwise, in its turn among the saves of its name. */
@@ -107,7 +107,7 @@ export class Saves {
     try {
       await unlessAborted(turn.ready, signal, "The write");
       const written = await work(files[0]!.place);
-      await this.#queue.supersede(turn);
+      await this.#queue.wasSaved(turn, files[0]!.place);
       return written;
     } finally {
       turn.end();
@@ -164,18 +164,18 @@ export class Saves {
 
   async #through({ files, keep, turn, lending, signal, meter }: Save): Promise<StoredObject> {
     await unlessAborted(turn.ready, signal, "The save");
-    const stored: StoredObject[] = [];
+    const done: SaveProgress = { stored: [], replaced: [] };
     const parts = (n: number) => lending.parts(this.#context.cache, files[n]!.size, signal);
     try {
-      await this.#uploads.all(files, stored, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
+      await this.#uploads.all(files, done, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
     } catch (error) {
-      await this.#uploads.takeBack(files, stored).catch(() => {});
+      await this.#uploads.takeBack(files, done.stored.length, done.replaced);
       throw error;
     }
-    await this.#queue.supersede(turn);
+    await this.#queue.wasSaved(turn, files.at(-1)!.place);
     turn.end();
     this.#counts.through++;
-    return stored.at(-1)!;
+    return done.stored.at(-1)!;
   }
 
   /** Undefined where the disk cannot take it: the caller is to begin anew then. */
@@ -239,6 +239,6 @@ export function saveHandlers(saves: () => Saves): Handlers {
     save: (request: SaveRequest, context: CallContext) => saves().save(request, context),
     saveRoom: (id: number) => saves().room(id),
     saveLeft: (id: number) => saves().left(id),
-    flush: () => saves().flush(),
+    flush: (again: boolean) => saves().flush(again),
   };
 }

@@ -9,6 +9,8 @@ import type { WriteOptions } from "./store.js";
 
 /** Nobody writes a file for a day without a byte: what is older is of a process that was killed. */
 const STALE_MS = 24 * 3_600_000;
+/** What file systems say that cannot sync a folder; the file is whole there all the same. */
+const UNSYNCED: ReadonlySet<string> = new Set(["EINVAL", "ENOTSUP", "ENOSYS", "EISDIR", "EBADF", "EPERM", "EACCES"]);
 /** Folders that were looked at: once a process is enough. */
 const swept = new Set<string>();
 
@@ -58,11 +60,14 @@ async function writeAll(handle: FileHandle, part: Uint8Array): Promise<void> {
   for (let done = 0; done < part.length; ) done += (await handle.write(part, done)).bytesWritten;
 }
 
-/** Makes the rename itself last. Some file systems cannot sync a folder; the file is whole there all the same. */
+/** Makes the rename itself last. Throws where the disk fails at it. */
 async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r").catch(() => undefined);
-  await handle?.sync().catch(() => undefined);
-  await handle?.close();
+  try {
+    const handle = await open(folder, "r");
+    await handle.sync().finally(() => handle.close());
+  } catch (error) {
+    if (!UNSYNCED.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
+  }
 }
 
 /** Removes what killed processes have left there; best effort. */

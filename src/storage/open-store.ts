@@ -23,6 +23,8 @@ export interface OpenStoreOptions {
   readonly proxies?: Proxies | undefined;
   /** For what a store must retry by itself: the requests of an s3 write. */
   readonly retry?: RetryPolicy | undefined;
+  /** Told what a person has to see to. Default: nobody. */
+  readonly log?: ((level: string, fields: object, message: string) => void) | undefined;
 }
 
 /**

@@ -90,6 +90,7 @@ export function s3Error(failure: S3Failure, subject: Subject): MillraceError {
   if (EXPIRED.has(code)) return make("MILLRACE_PERMISSION", "the credentials have expired; renew them");
   if (isSkewed(failure)) return make("MILLRACE_PERMISSION", "this machine's clock is wrong; set it");
   if (code === "InvalidObjectState") return make("MILLRACE_PERMISSION", "the object is archived; restore it first");
+  if (code === "NotImplemented" || status === 501) return make("MILLRACE_CONFIG", "the server does not know this request");
   const passing = PASSING.get(code);
   if (passing !== undefined) return statusError({ ...failure, status: passing }, subject, said);
   if (ELSEWHERE.has(code) || (status >= 300 && status < 400))

@@ -1,8 +1,10 @@
 /** One part of a multipart upload, sent by ourselves: the SDK's hashing, signing and streams cost more than the sending. */
 import { createHash } from "node:crypto";
+import type { Readable } from "node:stream";
 import type { Dispatcher } from "undici";
 import { abortedError } from "../errors.js";
 import { crc32c } from "../util/crc32c.js";
+import { deferred } from "../util/deferred.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { DEFAULT_TIMEOUTS } from "./http-timeouts.js";
 import { header, networkError, type Refusal } from "./network-errors.js";
@@ -70,11 +72,47 @@ async function send(
   signal: AbortSignal,
 ): Promise<Refusal> {
   const headersTimeout = DEFAULT_TIMEOUTS.headMs + body.length / LEAST_BYTES_PER_MS;
+  const sent = new SentBody(body);
+  // Undici takes any iterable; its types do not say so.
+  const request = {
+    origin: connection.place.origin,
+    path,
+    method: "PUT",
+    body: sent as unknown as Readable,
+    signal,
+    headersTimeout,
+  } as const;
   try {
-    const answer = await agent.request({ origin: connection.place.origin, path, method: "PUT", headers, body, signal, headersTimeout });
+    const answer = await agent.request({ ...request, headers: { ...headers, "content-length": String(body.length) } });
     const said = await answer.body.text();
     return { status: answer.statusCode, headers: answer.headers, body: said.slice(0, MOST_SAID) };
   } catch (error) {
     throw signal.aborted ? abortedError(signal, "The write") : networkError(error, { uri });
+  } finally {
+    await sent.over;
+  }
+}
+
+/**
+ * A body of which is known when it is not read any more: undici asks an iterator for more when the socket has taken what it gave, or is closed, and closes
+ * it where the answer is there before. Of bytes given as they are it would go on reading after such an answer, whose memory may be somebody else's by then.
+ */
+class SentBody {
+  readonly #bytes: Uint8Array;
+  /** Resolves at once where no request has come to its body. */
+  over: Promise<void> = Promise.resolve();
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    const read = deferred<void>();
+    this.over = read.promise;
+    try {
+      yield this.#bytes;
+    } finally {
+      read.resolve();
+    }
   }
 }

@@ -11,7 +11,7 @@ import type { RangeGetter } from "./range-answer.js";
 import type { RetryPolicy } from "./retry.js";
 import { type RequestTarget, S3Connection } from "./s3-client.js";
 import { failureOf, s3Error } from "./s3-errors.js";
-import { quotedEtag, writeS3 } from "./s3-write.js";
+import { quotedEtag, type S3Upload, writeS3 } from "./s3-write.js";
 import type { ListOptions, ReadOptions, Store, StoredObject, WriteOptions } from "./store.js";
 import { targetBytes } from "./targets.js";
 import { encodePath } from "./uri.js";
@@ -25,6 +25,8 @@ export interface S3StoreOptions {
   readonly proxies?: Proxies | undefined;
   /** Of the requests of one write; reads are retried by the wrapper around the store. */
   readonly retry?: RetryPolicy | undefined;
+  /** Told what a person has to see to. Default: nobody. */
+  readonly log?: S3Upload["log"];
 }
 
 /**
@@ -37,6 +39,7 @@ export class S3Store implements Store {
   readonly #connection: S3Connection;
   readonly #transports: HttpTransports;
   readonly #retry: RetryPolicy;
+  readonly #log: S3Upload["log"];
   /** A request has shown that the bucket is there: a missing object is then a missing key. */
   #bucketSeen = false;
 
@@ -47,6 +50,7 @@ export class S3Store implements Store {
     this.#connection = connection;
     this.#transports = transports;
     this.#retry = options.retry ?? {};
+    this.#log = options.log;
   }
 
   /** Loads the SDK and resolves endpoint and region; makes no request. Throws MILLRACE_CONFIG. */
@@ -111,8 +115,8 @@ export class S3Store implements Store {
   async write(path: string, parts: AsyncIterable<Uint8Array>, options: WriteOptions = {}): Promise<StoredObject> {
     throwIfAborted(options.signal, "The write");
     const { agent } = this.#transports;
-    const upload = { connection: this.#connection, agent, bucket: this.#bucket, path, uri: this.#uri(path), retry: this.#retry, options };
-    return writeS3(upload, parts);
+    const [connection, bucket, retry, log] = [this.#connection, this.#bucket, this.#retry, this.#log];
+    return writeS3({ connection, agent, bucket, path, uri: this.#uri(path), retry, options, log }, parts);
   }
 
   async remove(path: string, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {

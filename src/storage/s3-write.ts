@@ -18,8 +18,9 @@ const MAX_PARTS = 10_000;
 const PARTS_AT_ONCE = 8;
 /** To forget an upload's parts is asked for by those who end, who do not wait for an origin that does not answer. */
 const FORGET = { tries: 2, eachMs: 5_000 } as const;
-/** What servers answer that know no checksums: 400 or 501. */
-const UNCHECKED: ReadonlySet<string> = new Set(["MILLRACE_CONFIG", "MILLRACE_UNAVAILABLE", "MILLRACE_TIMEOUT"]);
+
+const LEFT =
+  "Parts of an upload that failed may be left at the origin, unseen and paid for: abort the upload by its id, or have a lifecycle rule (AbortIncompleteMultipartUpload) do so";
 
 /** One object to write, and how. */
 export interface S3Upload {
@@ -31,6 +32,8 @@ export interface S3Upload {
   readonly uri: string;
   readonly retry: RetryPolicy;
   readonly options: WriteOptions;
+  /** Told of what a person has to see to. */
+  readonly log: ((level: string, fields: object, message: string) => void) | undefined;
 }
 
 /**
@@ -85,16 +88,19 @@ async function putParts(upload: S3Upload, first: Piece, rest: AsyncIterable<Piec
   }
 }
 
-/** Asks for checksums of the parts; a server that does not know them, or fails, is asked again without. */
-async function create({ connection, bucket, path, uri, retry, options: { signal } }: S3Upload): Promise<CreateMultipartUploadOutput> {
-  const target = { Bucket: bucket, Key: path };
+/**
+ * Asks for checksums of the parts; a server that does not know them is asked again without. An answer that is lost leaves an upload whose id nobody knows.
+ * It is left alone: it has no parts, so it takes no room, and among those of the key it cannot be told from another writer's.
+ */
+async function create(upload: S3Upload): Promise<CreateMultipartUploadOutput> {
+  const target = { Bucket: upload.bucket, Key: upload.path };
   const checked = { ...target, ChecksumAlgorithm: "CRC32C" as const };
-  try {
-    return await connection.send((client, o) => client.createMultipartUpload(checked, o), { uri }, signal);
-  } catch (error) {
-    if (!isMillraceError(error) || !UNCHECKED.has(error.code)) throw error;
-    return retried(retry, signal, () => connection.send((client, o) => client.createMultipartUpload(target, o), { uri }, signal));
-  }
+  const { signal } = upload.options;
+  return send(upload, (client, o) => client.createMultipartUpload(checked, o), signal).catch((error) => {
+    // What refuses a request as it is: 400 or 501.
+    if (!isMillraceError(error, "MILLRACE_CONFIG")) throw error;
+    return send(upload, (client, o) => client.createMultipartUpload(target, o), signal);
+  });
 }
 
 /** The parts of one upload in flight. */
@@ -146,19 +152,24 @@ class PartUploads {
 
   /** Ends what runs and asks the origin to forget the parts; a failure of that must not hide the first one. */
   async cancel(): Promise<void> {
-    const { connection, bucket, path, uri } = this.#upload;
+    const { connection, bucket, path, uri, log } = this.#upload;
     this.#cancelled.abort();
     await Promise.allSettled(this.#running);
     const target = { Bucket: bucket, Key: path, UploadId: this.#id };
+    let failure: unknown;
     for (let tries = 0; tries < FORGET.tries; tries++) {
       const signal = AbortSignal.timeout(FORGET.eachMs);
       const sent = connection.send((client, o) => client.abortMultipartUpload(target, o), { uri }, signal);
-      const done = await unlessAborted(sent, signal, "The request").then(
-        () => true,
-        (error) => isMillraceError(error, "MILLRACE_NOT_FOUND"),
-      );
-      if (done) return;
+      try {
+        await unlessAborted(sent, signal, "The request");
+        return;
+      } catch (error) {
+        if (isMillraceError(error, "MILLRACE_NOT_FOUND")) return;
+        failure = error;
+      }
     }
+    const fields = { uri, uploadId: this.#id, error: String(failure) };
+    log?.("warn", fields, LEFT);
   }
 
   async #put(number: number, body: Uint8Array): Promise<void> {

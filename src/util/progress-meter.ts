@@ -13,6 +13,7 @@ export class ProgressMeter {
   #totalBytes = 0;
   #objects = 0;
   #totalObjects = 0;
+  #late: Error | undefined;
 
   constructor(observer?: (progress: Progress) => void) {
     this.#observer = observer;
@@ -29,10 +30,13 @@ export class ProgressMeter {
     if (performance.now() - this.#reportedAt >= REPORT_EVERY_MS) this.report();
   }
 
-  /** Tells the observer now: for the last report, which must not be swallowed. */
+  /** Tells the observer now: for the last report, which must not be swallowed. Throws what it throws, or what an async one has rejected with since. */
   report(): void {
     this.#reportedAt = performance.now();
-    tellObserver(this.#observer, this.progress);
+    if (this.#late !== undefined) throw this.#late;
+    tellObserver(this.#observer, this.progress, (error) => {
+      this.#late ??= error;
+    });
   }
 
   get progress(): Progress {

@@ -1,5 +1,5 @@
 /** Checkpoints saved to the disk of a cache directory and uploaded later: what is read meanwhile, in which order, and what is left when it fails. */
-import { mkdtemp, open as openFile, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { type FileHandle, mkdtemp, open as openFile, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -183,6 +183,23 @@ describe("a disk that cannot take it", () => {
     await expectSaved(await elsewhere(), "/ckpt/midway.safetensors", big(1));
   });
 
+  test("it cannot make the journal last: the same", async () => {
+    const mill = await open();
+    const probe = await openFile(join(disk, "probe"), "w");
+    const handles = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const { sync } = handles;
+    const spy = vi.spyOn(handles, "sync").mockImplementation(async function (this: FileHandle) {
+      if ((await this.stat()).isDirectory()) throw Object.assign(new Error("i/o error, fsync"), { code: "EIO" });
+      await sync.call(this);
+    });
+    await mill.saveCheckpoint("/ckpt/unsynced.safetensors", small(1), { write: "back" });
+    spy.mockRestore();
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 1, back: 0 });
+    expect(await spooled()).toEqual([]);
+    await expectSaved(await elsewhere(), "/ckpt/unsynced.safetensors", small(1));
+  });
+
   test("a folder that is gone: the same, without waiting for the disk to be given up", async () => {
     const mill = await open();
     await rm(join(disk, "millrace-v1", "saves"), { recursive: true });
@@ -200,7 +217,9 @@ describe("an upload that fails for good", () => {
     await mill.saveCheckpoint("/ckpt/f/s-2.safetensors", small(2), { write: "back", keep: 1 });
     await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION", message: expect.stringContaining("/ckpt/f/s-2") });
     expect(saves(mill)).toMatchObject({ failed: 1, pending: 0, uploaded: 0, removed: 0 });
-    expect(logged).toContain("A saved checkpoint could not be uploaded: it stays in the cache directory until the next mill tries");
+    expect(logged).toContain(
+      "A saved checkpoint could not be uploaded: it stays in the cache directory, and is tried again by flush() and by the next mill",
+    );
     await expectSaved(mill, "/ckpt/f/s-2.safetensors", small(2));
     await mill.close();
     await origin.shape({});
@@ -211,11 +230,53 @@ describe("an upload that fails for good", () => {
     expect(await paths(await elsewhere(), "/ckpt/f")).toEqual(["/ckpt/f/s-2.safetensors"]);
   });
 
+  /** Saves of these names whose upload is refused, one after the other. */
+  async function refused(mill: Millrace, ...saved: (readonly [path: string, value: number])[]): Promise<void> {
+    await origin.failNext(saved.length, "AccessDenied", { kind: "put" });
+    for (const [path, value] of saved) await mill.saveCheckpoint(path, small(value), { write: "back" });
+    await expect.poll(() => saves(mill), { timeout: 20_000 }).toMatchObject({ failed: saved.length, pending: 0 });
+  }
+
+  test("is tried again by flush, in the order of the saves", async () => {
+    const mill = await open();
+    await refused(mill, ["/ckpt/again.safetensors", 1], ["/ckpt/again.safetensors", 2]);
+    await mill.flush();
+    expect(saves(mill)).toMatchObject({ uploaded: 2, failed: 0, pending: 0, pendingBytes: 0 });
+    expect(await spooled()).toEqual([]);
+    await expectSaved(await elsewhere(), "/ckpt/again.safetensors", small(2));
+  });
+
+  test("fails again by the same reason: flush says so again", async () => {
+    const mill = await open();
+    await refused(mill, ["/ckpt/twice.safetensors", 1]);
+    await origin.failNext(1, "AccessDenied", { kind: "put" });
+    await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+    expect(saves(mill)).toMatchObject({ uploaded: 0, failed: 1 });
+  });
+
+  test.each(["through", "back"] as const)("is tried again once a save to its origin was taken, %s", async (write) => {
+    const mill = await open();
+    await refused(mill, [`/ckpt/${write}/first.safetensors`, 1]);
+    await mill.saveCheckpoint(`/ckpt/${write}/other.safetensors`, small(2), { write });
+    await expect.poll(() => saves(mill), { timeout: 20_000 }).toMatchObject({ failed: 0, pending: 0 });
+    await expectSaved(await elsewhere(), `/ckpt/${write}/first.safetensors`, small(1));
+  });
+
+  test("is not brought back over a save that comes while it waits to be tried again", async () => {
+    const mill = await open();
+    await refused(mill, ["/ckpt/waits.safetensors", 1]);
+    await origin.shape({ firstByteMs: 200 });
+    const newer = mill.saveCheckpoint("/ckpt/waits.safetensors", small(2));
+    await expect.poll(async () => (await kinds()).put).toBe(2);
+    await mill.flush();
+    await newer;
+    expect(saves(mill)).toMatchObject({ uploaded: 0, failed: 0, through: 1 });
+    await expectSaved(await elsewhere(), "/ckpt/waits.safetensors", small(2));
+  });
+
   test("is of no use any more once the name was saved anew", async () => {
     const mill = await open();
-    await origin.failNext(1, "AccessDenied", { kind: "put" });
-    await mill.saveCheckpoint("/ckpt/anew.safetensors", small(1), { write: "back" });
-    await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+    await refused(mill, ["/ckpt/anew.safetensors", 1]);
     await mill.saveCheckpoint("/ckpt/anew.safetensors", small(2));
     await mill.flush();
     expect(await spooled()).toEqual([]);
@@ -278,6 +339,26 @@ describe("what an earlier mill has left", () => {
     await next.flush();
     await expectSaved(await elsewhere(), "/ckpt/hung.safetensors", big(1));
   }, 30_000);
+
+  test("is whole at its origin: then only what it has replaced is removed", async () => {
+    const first = await open();
+    const { path } = await first.saveCheckpoint("/ckpt/replaced/m.safetensors", small(1), { maxShardBytes: 8 });
+    const before = await paths(first, "/ckpt/replaced");
+    await origin.failNext(1000, "hang", { kind: "delete" });
+    await first.saveCheckpoint(path, big(2), { write: "back" });
+    await expect.poll(async () => (await kinds()).delete, { timeout: 20_000 }).toBeGreaterThan(0);
+    await first.close();
+    expect(await spooled()).toHaveLength(3);
+    await origin.clearFaults();
+    await origin.reset();
+    const next = await open();
+    await next.flush();
+    expect(await kinds()).toMatchObject({ put: 0, multipart: 0 });
+    expect(await spooled()).toEqual([]);
+    const other = await elsewhere();
+    expect((await paths(other, "/ckpt/replaced")).filter((one) => before.includes(one))).toEqual([path]);
+    await expectSaved(other, path, big(2));
+  }, 60_000);
 
   test("is read before it is uploaded", async () => {
     await leave("/ckpt/left.safetensors", big(1));

@@ -51,7 +51,7 @@ describe("loading", () => {
     ["tensor: rows as a list", () => checkpoint.tensor("w", loose({ rows: [0, 1] })), /^rows takes/],
     ["tensor: rows of strings", () => checkpoint.tensor("w", loose({ rows: { from: "0", to: 1 } })), /^rows takes/],
     ["tensor: a misspelled end", () => checkpoint.tensor("w", loose({ rows: { form: 1 } })), /^rows takes/],
-    ["stream: names", () => drained(checkpoint.stream(loose({ names: ["w"] }))), /^names: no such option/],
+    ["stream: name for names", () => drained(checkpoint.stream(loose({ name: ["w"] }))), /^name: no such option/],
   ])("%s", async (_, call, message) => {
     await expect(call()).rejects.toEqual(config(message));
   });
@@ -136,11 +136,16 @@ describe("training states", () => {
   });
 });
 
-describe("an onProgress that throws ends its call", () => {
-  const cause = new Error("no such bar");
-  const onProgress = () => {
-    throw cause;
-  };
+const cause = new Error("no such bar");
+describe.each([
+  [
+    "throws",
+    () => {
+      throw cause;
+    },
+  ],
+  ["rejects", () => Promise.reject(cause)],
+])("an onProgress that %s ends its call", (_, onProgress) => {
   test.each<[string, () => Promise<unknown>]>([
     ["checkpoint", () => mill.checkpoint("/c/m.safetensors", { onProgress })],
     ["load", () => checkpoint.load({ onProgress })],

@@ -154,6 +154,20 @@ test("a stream comes in the order of the file, and reads a bounded way ahead", a
     if (names.length === 1) expect((await origin.stats()).bytesSent).toBeLessThanOrEqual(80 * MIB);
   }
   expect(names).toEqual(many.map(({ name }) => name));
+  // Of those named no others are read.
+  await origin.reset();
+  const named: string[] = [];
+  for await (const tensor of checkpoint.stream({ names: ["t17", "t03", "t03"] })) {
+    expect(sameBytes(tensor, many[Number(tensor.name.slice(1))]!.bytes)).toBe(true);
+    named.push(tensor.name);
+  }
+  expect(named).toEqual(["t03", "t17"]);
+  expect((await origin.stats()).bytesSent).toBeLessThanOrEqual(20 * MIB);
+  const missing = checkpoint
+    .stream({ names: ["t99"] })
+    [Symbol.asyncIterator]()
+    .next();
+  await expect(missing).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND", message: expect.stringContaining('"t99"') });
 });
 
 test("more than is in flight at once, every byte in its place", async () => {

@@ -2,8 +2,9 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { type Millrace, MillraceError, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
+import { MemoryStore } from "../../src/storage/memory-store.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
 import { startCutting } from "../support/cutting-proxy.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
@@ -190,6 +191,48 @@ test("an index that was written though its answer was lost keeps its shards", as
   await expectSaved(await open(), path, small(2));
   await mill.close();
   await held.close();
+});
+
+describe("an index that was written though its answer was lost, of a checkpoint that replaces another", () => {
+  const target = "memory://lost-index/m.safetensors";
+  const below = async () => paths(await open(), "memory://lost-index");
+  /** The first write of an index takes place, and neither it nor those after it say so. */
+  function loseAnswers(then: () => void = () => {}): { mockRestore(): void } {
+    const { write } = MemoryStore.prototype;
+    return vi.spyOn(MemoryStore.prototype, "write").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+      const stored = await write.call(this, path, ...rest);
+      if (!path.endsWith(".index.json")) return stored;
+      then();
+      throw new MillraceError("MILLRACE_UNAVAILABLE", "the answer was lost");
+    });
+  }
+
+  test("is looked for: the save is whole, and the shards of the other go", async () => {
+    await (await open()).saveCheckpoint(target, small(1), { maxShardBytes: 8 });
+    const before = await below();
+    const lost = loseAnswers();
+    const mill = await open();
+    const info = await mill.saveCheckpoint(target, small(2), { maxShardBytes: 8 });
+    lost.mockRestore();
+    expect(await (await open()).stat(info.path)).toEqual(info);
+    const after = await below();
+    expect(after).toHaveLength(2);
+    expect(after.filter((path) => before.includes(path))).toEqual([info.path]);
+    await expectSaved(mill, target, small(2));
+  });
+
+  test("after an abort, too: the save is not, but there is one checkpoint", async () => {
+    await (await open()).saveCheckpoint(target, small(3), { maxShardBytes: 8 });
+    const before = await below();
+    const stop = new AbortController();
+    const lost = loseAnswers(() => stop.abort());
+    const mill = await open();
+    const saving = mill.saveCheckpoint(target, small(4), { maxShardBytes: 8, signal: stop.signal });
+    await expect(saving).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await expect.poll(async () => (await below()).filter((path) => before.includes(path))).toEqual([`${target}.index.json`]);
+    lost.mockRestore();
+    await expectSaved(await open(), target, small(4));
+  });
 });
 
 describe("one name, two forms", () => {

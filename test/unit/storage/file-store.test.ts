@@ -1,7 +1,7 @@
-import { chmod, mkdir, mkdtemp, readdir, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
+import { chmod, type FileHandle, mkdir, mkdtemp, open, readdir, rm, symlink, truncate, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { fileError } from "../../../src/storage/file-errors.js";
 import { FileStore } from "../../../src/storage/file-store.js";
 
@@ -137,6 +137,24 @@ describe("FileStore", () => {
     await expect(store.write("kept", failing())).rejects.toThrow("no more");
     expect((await store.stat("kept")).size).toBe(3);
     expect((await readdir(root)).filter((name) => name.includes("tmp"))).toEqual([]);
+  });
+
+  it("does not call a file written whose folder the disk could not sync, but where a file system cannot sync folders", async () => {
+    const probe = await open(join(root, "probe"), "w");
+    const handles = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const { sync } = handles;
+    const write = async (code: string) => {
+      const spy = vi.spyOn(handles, "sync").mockImplementation(async function (this: FileHandle) {
+        if ((await this.stat()).isDirectory()) throw Object.assign(new Error(code), { code });
+        await sync.call(this);
+      });
+      const [written] = await Promise.allSettled([store.write(`synced/${code}`, chunks("x"))]);
+      spy.mockRestore();
+      return written;
+    };
+    expect(await write("EIO")).toMatchObject({ status: "rejected", reason: { code: "MILLRACE_UNAVAILABLE" } });
+    expect(await write("EINVAL")).toMatchObject({ status: "fulfilled" });
   });
 
   it("does not list what is being written", async () => {

@@ -32,12 +32,14 @@ afterEach(async () => {
 });
 afterAll(() => origin?.close());
 
+const logged: object[] = [];
 async function open(s3: S3Options = {}, bucket = "b"): Promise<S3Store> {
   const all = { endpoint: origin.endpoint, forcePathStyle: true, credentials: keys(origin), ...s3 };
   const store = await S3Store.open(bucket, {
     s3: all,
     timeouts: { connectMs: 1000, headMs: 1000, stallMs: 500 },
     retry: { baseMs: 1, capMs: 2 },
+    log: (_, fields, message) => logged.push({ ...fields, message }),
   });
   stores.push(store);
   return store;
@@ -317,11 +319,12 @@ describe("S3Store: writes", () => {
 
   it("has each part's bytes checked: by their CRC-32C, by their signature, or by TLS", async () => {
     const ids = "<InitiateMultipartUploadResult><UploadId>a/b+c</UploadId></InitiateMultipartUploadResult>";
-    const headsOf = async (created: Record<string, string>, refused = 0) => {
+    const asks = (request: string) => /x-amz-checksum-algorithm: CRC32C/i.test(request);
+    const headsOf = async (created: Record<string, string>, refused?: number) => {
       const server = await rawServer((socket, request, count) => {
-        if (count <= refused) socket.write(response(501, { "content-length": 0 }));
+        if (count === 1 && refused !== undefined) socket.write(response(refused, { "content-length": 0 }));
         else if (request.startsWith("POST") && request.includes("?uploads"))
-          socket.write(response(200, { ...created, "content-length": ids.length }, ids));
+          socket.write(response(200, { ...(asks(request) && created), "content-length": ids.length }, ids));
         else socket.write(response(200, { etag: '"e"', "content-length": 0 }));
       });
       const store = await open({ endpoint: server.url });
@@ -332,12 +335,15 @@ describe("S3Store: writes", () => {
     const body = Buffer.concat([...Array(8).keys()].map((i) => new Uint8Array(2 ** 20).fill(i + 1)));
     const sum = Buffer.alloc(4);
     sum.writeUInt32BE(crc32c(body));
-    const [checked] = await headsOf({ "x-amz-checksum-algorithm": "CRC32C" });
+    const known = { "x-amz-checksum-algorithm": "CRC32C" };
+    const [checked] = await headsOf(known);
     expect(checked).toContain("/b/k?partNumber=1&uploadId=a%2Fb%2Bc ");
     expect(checked).toContain(`x-amz-checksum-crc32c: ${sum.toString("base64")}`);
     expect(checked).toContain("x-amz-content-sha256: UNSIGNED-PAYLOAD");
     expect(checked).toMatch(/SignedHeaders=[^,]*x-amz-checksum-crc32c/);
-    for (const [signed] of [await headsOf({}), await headsOf({}, 1)]) {
+    // A server that only fails now is asked for them again.
+    for (const status of [500, 503]) expect((await headsOf(known, status))[0]).toContain("x-amz-checksum-crc32c: ");
+    for (const [signed] of [await headsOf({}), await headsOf({}, 400), await headsOf({}, 501)]) {
       expect(signed).toContain(`x-amz-content-sha256: ${createHash("sha256").update(body).digest("hex")}`);
       expect(signed).not.toContain("x-amz-checksum");
     }
@@ -366,6 +372,7 @@ describe("S3Store: writes", () => {
   it("an upload that was aborted does not wait for an origin that hangs", async () => {
     const store = await open();
     const stop = new AbortController();
+    logged.length = 0;
     const hanging = async function* () {
       yield* parts(9, 2 ** 20);
       await origin.reset();
@@ -377,6 +384,13 @@ describe("S3Store: writes", () => {
     const { kinds } = await origin.stats();
     // Parts, and twice that they are to be forgotten.
     expect(kinds.multipart).toBeLessThanOrEqual(4);
+    expect(logged).toEqual([
+      expect.objectContaining({
+        uri: expect.stringMatching(/\/hangs$/),
+        uploadId: expect.any(String),
+        message: expect.stringContaining("AbortIncompleteMultipartUpload"),
+      }),
+    ]);
   }, 30_000);
 
   it("takes the parts back when the upload fails", async () => {
