@@ -55,7 +55,7 @@ export class PeerLink {
 
   constructor(member: Member, context: LinkContext) {
     this.member = member;
-    this.callee = { url: member.url, skewMs: 0 };
+    this.callee = { url: member.url, skewMs: 0, signs: 0 };
     this.#context = context;
     this.#health = new PeerHealth(context.clock, context.random);
     this.#limiter = new Limiter({ concurrency: AT_ONCE, clock: context.clock });
