@@ -7,7 +7,7 @@ const TICK_MS = { peer: 100, own: 1_000 } as const;
  * The peer's silence, times which a request is waited for of which nothing is heard, while others of the same peer are: a server's loop may take
  * one new connection a turn (libuv does), so that one of 56 waits long; but a connection may also be lost alone.
  */
-const OWN_SILENCES = 4;
+const OWN_SILENCES = 10;
 
 /** How long a peer is waited for, milliseconds. */
 export interface Waits {

@@ -249,7 +249,7 @@ describe("a frozen peer", () => {
     const node = await cluster.node("me", { client: { clock } });
     const reads = [read(node, "p"), read(node)];
     await vi.waitFor(() => expect(sockets).toHaveLength(2));
-    for (let i = 1; i <= 4; i++) {
+    for (let i = 1; i <= 10; i++) {
       sockets[0]!.write("HTTP/1.1 102 Processing\r\n\r\n");
       await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(i));
       await clock.advance(1400);
@@ -257,8 +257,8 @@ describe("a frozen peer", () => {
     expect(node.client.stats().counters.fallbacks.slow).toBe(0);
     // One of which nothing at all was heard is lost, and is no reason to leave its peer alone.
     sockets[0]!.write("HTTP/1.1 102 Processing\r\n\r\n");
-    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(5));
-    await clock.advance(400);
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(11));
+    await clock.advance(1000);
     await vi.waitFor(() =>
       expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { slow: 1 } }, peers: [{ state: "closed" }] }),
     );
@@ -308,6 +308,26 @@ describe("a frozen peer", () => {
     await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
     await Promise.all([node.cache.close(), node.client.close(), failed]);
     expect(node.cache.slab.stats().workingBytes).toBe(0);
+  });
+});
+
+describe("a peer that was not asked before", () => {
+  it("is asked for a few things at once, and for one more with each answer", async () => {
+    const open: Socket[] = [];
+    const raw = await broken("bad", (socket) => void open.push(socket));
+    const node = await cluster.node("me");
+    const reads = Array.from({ length: 20 }, async (_, i) => {
+      const wanted = cluster.object(`o${i}`, 2 * BLOCK);
+      (await node.cache.acquire(wanted, 0, wanted.size, { priority: 0 })).release();
+    });
+    const ended = Promise.allSettled(reads);
+    for (let answered = 0; answered < 6; answered++) {
+      const atOnce = Math.min(8, 4 + answered);
+      await vi.waitFor(() => expect(raw.requests).toHaveLength(answered + atOnce));
+      expect(node.client.stats().peers).toMatchObject([{ inFlight: atOnce }]);
+      send(open[answered]!, blocksHead());
+    }
+    await Promise.all([node.cache.close(), node.client.close(), ended]);
   });
 });
 
