@@ -147,6 +147,24 @@ describe("a peer that answers wrongly", () => {
     expect(next.cache.stats().memoryHeldBytes).toBe(2 * BLOCK);
   });
 
+  it("whose groups have become the asker's own while it was asked: the asker fetches them, for others too, and keeps them", async () => {
+    const asked: Socket[] = [];
+    await broken("bad", (socket) => void asked.push(socket));
+    const [heir, other] = [await cluster.node("heir"), await cluster.node("other")];
+    const own = read(heir);
+    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    cluster.order = () => ["heir", "other"];
+    cluster.store.shut();
+    asked[0]!.destroy();
+    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1));
+    const others = read(other);
+    await vi.waitFor(() => expect(heir.server.inFlight).toBe(1));
+    cluster.store.open();
+    await Promise.all([own, others]);
+    expect(cluster.store.bytes).toBe(2 * BLOCK);
+    expect([heir, other].map(({ cache }) => cache.stats().memoryHeldBytes)).toEqual([2 * BLOCK, 0]);
+  });
+
   it("at an address where nobody listens, is unreachable", async () => {
     const raw = await broken("bad", () => {});
     await raw.close();
