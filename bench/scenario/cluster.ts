@@ -163,6 +163,7 @@ function subjectOf(plan: Plan, { origin, checksums, samples, bytes }: Data, { sm
       memory: smoke ? 2 * bytes : Math.floor((bytes * share) / nodes),
       loader,
       peers,
+      liar: mishap === "corrupt",
       lists,
     },
     origin: { endpoint, controlUrl, credentials, region },

@@ -3,10 +3,7 @@ import type { Demand } from "../blocks/block-source.js";
 import { planSpans, SPAN_BYTES, type Span } from "../blocks/span.js";
 import type { DiskTier } from "./disk-tier.js";
 import type { Landing } from "./landing.js";
-import type { Job, LoaderParts, Wanted } from "./load-job.js";
-
-/** One process of a node fetches, at a time, so much of an object, aligned. */
-const CLAIM_BYTES = 8 * 2 ** 20;
+import { type Job, type LoaderParts, type Wanted, WIDE_BYTES } from "./load-job.js";
 
 export class BlockFetch {
   readonly #parts: LoaderParts;
@@ -33,7 +30,7 @@ export class BlockFetch {
     if (shared.length === 0) return this.#fetch(job, wanted, sources.length - 1);
     const groups = new Map<number, Wanted[]>();
     for (const one of shared) {
-      const group = Math.floor((one.block * blockSize) / CLAIM_BYTES);
+      const group = Math.floor((one.block * blockSize) / WIDE_BYTES);
       groups.set(group, [...(groups.get(group) ?? []), one]);
     }
     const apart = wanted.filter(({ placement }) => placement?.disk === undefined);

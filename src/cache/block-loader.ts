@@ -10,14 +10,11 @@ import type { Placement } from "./admission.js";
 import { BlockFetch } from "./block-fetch.js";
 import type { DiskTier } from "./disk-tier.js";
 import { Landing } from "./landing.js";
-import type { Job, LoaderParts, Wanted } from "./load-job.js";
+import { type Job, type LoaderParts, type Wanted, WIDE_BYTES } from "./load-job.js";
 import { type Apart, Flight, Load, type Ticket } from "./single-flight.js";
 
 /** Between two callers' parts of a streamed block, bytes that are cheaper to read than to ask around: 0.7 ms at 90 MB/s. */
 const MAX_GAP = 64 * 1024;
-
-/** What a wide demand is widened to, aligned: a GB in 119 requests, whatever the size of the pieces asked for. As long as a group of peers. */
-const WIDE_BYTES = 8 * 2 ** 20;
 
 export class BlockLoader {
   readonly #parts: LoaderParts;

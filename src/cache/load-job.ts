@@ -11,6 +11,12 @@ import type { MemoryTier } from "./memory-tier.js";
 import type { Flight, FlightTable, Load, Ticket } from "./single-flight.js";
 import type { SlotSource } from "./slot-source.js";
 
+/**
+ * What is fetched together, aligned: what a wide demand is widened to, a GB in 119 requests whatever the size of the pieces asked for, and what one
+ * process of a node fetches at a time. As long as a group of peers.
+ */
+export const WIDE_BYTES: number = 8 * 2 ** 20;
+
 export interface LoaderParts {
   readonly blockSize: number;
   readonly slab: Slab;

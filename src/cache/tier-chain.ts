@@ -39,6 +39,15 @@ export interface BlockCacheOptions {
 /** Priority, signal and account of one acquire, and whether its neighbours will be wanted. */
 export type AcquireDemand = LoadDemand & Pick<Demand, "signal">;
 
+interface Parts {
+  readonly slab: Slab;
+  readonly sources: readonly SlotSource[];
+  /** Undefined where no source is another node. */
+  readonly elsewhere: IsElsewhere | undefined;
+  readonly references: References;
+  readonly disk: DiskTier | undefined;
+}
+
 const TIERS = ["memory", "disk", "peer", "origin"] as const;
 
 export class BlockCache {
@@ -54,13 +63,7 @@ export class BlockCache {
   #changes = 0;
   #closed: Promise<void> | undefined;
 
-  private constructor(
-    options: BlockCacheOptions,
-    slab: Slab,
-    sources: readonly SlotSource[],
-    references: References,
-    disk: DiskTier | undefined,
-  ) {
+  private constructor(options: BlockCacheOptions, { slab, sources, elsewhere, references, disk }: Parts) {
     this.slab = slab;
     this.blockSize = options.blockSize;
     this.#references = references;
@@ -75,7 +78,7 @@ export class BlockCache {
       disk,
       admission: new Admission(references, this.#memory, disk),
       flights: this.#flights,
-      isElsewhere: isElsewhere(sources, options.blockSize) ?? (() => false),
+      isElsewhere: elsewhere ?? (() => false),
       copies: options.copies === true,
       sources,
       counters: this.#counters,
@@ -87,9 +90,10 @@ export class BlockCache {
     const slab = new Slab();
     const { disk: directories, blockSize, log } = options;
     const sources = [...(options.sources?.(slab) ?? []), new OriginSource(slab, blockSize, options.ioThreads)];
-    const references = new References(isElsewhere(sources, blockSize));
+    const elsewhere = isElsewhere(sources, blockSize);
+    const references = new References(elsewhere);
     const disk = directories.length === 0 ? undefined : await DiskTier.open({ directories, blockSize, slab, eviction: references, log });
-    return new BlockCache(options, slab, sources, references, disk);
+    return new BlockCache(options, { slab, sources, elsewhere, references, disk });
   }
 
   /** The disk tier, for those who keep other things under its capacity. */

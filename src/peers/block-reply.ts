@@ -6,6 +6,7 @@ import type { AcquireDemand, SpanLease } from "../cache/tier-chain.js";
 import { MillraceError } from "../errors.js";
 import type { AlarmClock } from "../util/alarm-clock.js";
 import { withBeats } from "./beats.js";
+import { Countdown } from "./countdown.js";
 import { answerParts, type Proof } from "./peer-answers.js";
 import type { PeerServerCounters } from "./peer-counters.js";
 import { type BlockRequest, formatChecksums, HEADER, PeerRefusal } from "./peer-protocol.js";
@@ -13,6 +14,11 @@ import type { UnreachableOrigins } from "./unreachable-origins.js";
 
 /** An asker that has not taken its answer by then is too slow to wait for, milliseconds: 8 MiB at 140 KB/s. */
 const ANSWER_MS = 60_000;
+/**
+ * An origin that brings this node nothing at all for so long does not bring what an asker waits for either, which may reach it itself: milliseconds.
+ * However long its queue: who goes elsewhere would have a slow origin read it twice.
+ */
+const ORIGIN = { ms: 30_000, tickMs: 1_000 } as const;
 
 /** Where blocks come from: a BlockCache. */
 export interface ServedBlocks {
@@ -42,19 +48,19 @@ export async function replyBlocks(
 ): Promise<PeerRefusal | undefined> {
   const { clock, counters } = context;
   let span: SpanLease | undefined;
-  const gone = new AbortController();
+  const stop = new AbortController();
   const closed = new Promise<void>((resolve) => {
     response.once("close", () => {
       // An abort makes an error with its stack: only where somebody listens.
-      if (span === undefined) gone.abort();
+      if (span === undefined) stop.abort();
       resolve();
     });
   });
-  if (response.destroyed) gone.abort();
+  if (response.destroyed) stop.abort();
   let cancel = (): void => {};
   try {
-    span = await withBeats(response, clock, () => acquire(request, object, gone.signal, context));
-    if (gone.signal.aborted) counters.abandoned++;
+    span = await withBeats(response, clock, () => acquire(request, object, stop, context));
+    if (stop.signal.aborted) counters.abandoned++;
     else {
       cancel = clock.after(ANSWER_MS, () => cutOff(response, counters));
       const held = span;
@@ -63,7 +69,7 @@ export async function replyBlocks(
     }
     return undefined;
   } catch (error) {
-    if (!gone.signal.aborted) return notHad(error);
+    if (!response.destroyed) return notHad(error);
     counters.abandoned++;
     return undefined;
   } finally {
@@ -72,26 +78,37 @@ export async function replyBlocks(
   }
 }
 
-/** The blocks, from memory, disks or the origin: other peers are not asked. */
+/** The blocks, from memory, disks or the origin: other peers are not asked. Fires `stop` where the origin brings nothing. */
 export async function acquire(
   { begin, end, priority, wide, instead }: Pick<BlockRequest, "begin" | "end" | "priority" | "wide" | "instead">,
   object: ObjectVersion,
-  signal: AbortSignal,
-  { blocks, counters, origins }: Pick<ReplyContext, "blocks" | "counters" | "origins">,
+  stop: AbortController,
+  { blocks, counters, origins, clock }: Pick<ReplyContext, "blocks" | "counters" | "origins" | "clock">,
 ): Promise<SpanLease> {
-  const store = object.store.uri;
+  const { store } = object;
   const missing = blocks.cachedBytes(object, begin, end) < end - begin;
-  if (missing && !origins.mayTry(store)) throw new MillraceError("MILLRACE_UNAVAILABLE", `${store} could not be reached a moment ago`);
+  if (missing && !origins.mayTry(store.uri))
+    throw new MillraceError("MILLRACE_UNAVAILABLE", `${store.uri} could not be reached a moment ago`);
   const served: AcquireDemand["served"] = (tier, bytes) => {
     if (tier === "origin") counters.originBytes += bytes;
   };
+  let late: MillraceError | undefined;
+  const due = (): void => {
+    late = new MillraceError("MILLRACE_TIMEOUT", `${store.uri} has brought nothing in ${ORIGIN.ms / 1000} s`);
+    stop.abort(late);
+  };
+  const signs = (): number => store.pace?.().receivedBytes ?? 0;
+  const countdown = missing ? new Countdown(clock, { ...ORIGIN, signs, due }) : undefined;
   try {
+    const { signal } = stop;
     const span = await blocks.acquire(object, begin, end, { priority, wide, signal, served, local: true, standIn: instead });
-    if (missing) origins.reached(store);
+    if (missing) origins.reached(store.uri);
     return span;
   } catch (error) {
-    origins.failed(store, error);
-    throw error;
+    origins.failed(store.uri, late ?? error);
+    throw late ?? error;
+  } finally {
+    countdown?.stop();
   }
 }
 

@@ -13,7 +13,7 @@ const ANSWER_MS = 20_000;
 /** Answers with what `work` finds; undefined: nothing that this node serves. Resolves to a refusal where nothing was answered. */
 export async function replyHeld(
   response: ServerResponse,
-  work: (signal: AbortSignal) => Promise<Held | undefined>,
+  work: (stop: AbortController) => Promise<Held | undefined>,
   proof: Proof | undefined,
   { id, clock, counters }: ReplyContext,
 ): Promise<PeerRefusal | undefined> {
@@ -22,7 +22,7 @@ export async function replyHeld(
   if (response.destroyed) stop.abort();
   const cancel = clock.after(ANSWER_MS, () => stop.abort());
   try {
-    const held = await withBeats(response, clock, () => work(stop.signal));
+    const held = await withBeats(response, clock, () => work(stop));
     if (held === undefined) return unknownObject();
     send(response, id, JSON.stringify(held), proof);
     return undefined;
@@ -40,12 +40,12 @@ export async function replyHeld(
 export async function hold(
   request: BlockRequest,
   object: ObjectVersion,
-  signal: AbortSignal,
-  context: Pick<ReplyContext, "blocks" | "counters" | "origins">,
+  stop: AbortController,
+  context: Pick<ReplyContext, "blocks" | "counters" | "origins" | "clock">,
 ): Promise<Held> {
   const { begin, end } = request;
   const before = context.blocks.cachedBytes(object, begin, end);
-  (await acquire(request, object, signal, context)).release();
+  (await acquire(request, object, stop, context)).release();
   return { before, bytes: context.blocks.cachedBytes(object, begin, end) };
 }
 

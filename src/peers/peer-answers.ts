@@ -56,6 +56,7 @@ export class SmallAnswer extends RangeSink {
   }
 
   override head(status: number, headers: Refusal["headers"]): Verdict {
+    this.#alive();
     return this.refused(status, headers);
   }
 }
@@ -63,7 +64,7 @@ export class SmallAnswer extends RangeSink {
 export interface ExpectedBlocks {
   readonly peer: string;
   readonly proof: Proof | undefined;
-  /** Called when the peer shows that it is at work. */
+  /** Called when the peer shows that it is at work, by whatever comes. */
   readonly alive: () => void;
   /** Called when the answer's head is there. */
   readonly begun: () => void;
@@ -84,7 +85,13 @@ export class BlockAnswer extends RangeSink {
     this.#expected.alive();
   }
 
+  override landed(count: number): void {
+    super.landed(count);
+    this.#expected.alive();
+  }
+
   override head(status: number, headers: Refusal["headers"]): Verdict {
+    this.#expected.alive();
     if (!bringsBytes(status)) return this.refused(status, headers);
     this.#expected.begun();
     const { peer, proof } = this.#expected;

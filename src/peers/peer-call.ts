@@ -7,18 +7,22 @@ import type { AlarmClock } from "../util/alarm-clock.js";
 import { PeerAuth, type PeerAuthOptions } from "./auth.js";
 import { type Held, parseHeld } from "./held-protocol.js";
 import type { PeerTls } from "./listen.js";
-import { Patience, type Waits } from "./patience.js";
+import { Patience, type Signs, type Waits } from "./patience.js";
 import { BlockAnswer, faultOf, heldParts, isProven, PeerFault, type Proof, SmallAnswer } from "./peer-answers.js";
 import type { PeerClientCounters } from "./peer-counters.js";
+import { KEPT_MS } from "./peer-http.js";
 import { formatTerms, HEADER, PEER_PATH, type PeerIdentity, parseIdentity, signedParts } from "./peer-protocol.js";
 
 /** Longest waits, milliseconds. Until the head is there, patience decides. */
-const TIMEOUTS = { connectMs: 60_000, headMs: 60_000 } as const;
-/** A peer that is at work says so, and is given the time that an origin is given. */
-const ANSWER_MS = 30_000;
+const TIMEOUTS = { connectMs: 60_000, headMs: 60_000, idleMs: KEPT_MS } as const;
+/**
+ * A peer that is at work says so. Blocks: whether its origin brings what it is to serve it judges itself; this is the time in which an origin is
+ * tried again at all. Figures: longer than it may think about them.
+ */
+const ANSWER_MS = { blocks: 300_000, figures: 30_000 } as const;
 
-/** A peer's address, and what is known of its clock. */
-export interface Callee {
+/** A peer's address, what is known of its clock, and how often it was heard of. */
+export interface Callee extends Signs {
   /** `http://host:port` */
   readonly url: string;
   /** How far its clock is ahead of ours, milliseconds. */
@@ -72,12 +76,14 @@ export class PeerCaller {
   ): Promise<readonly number[]> {
     const { begin, end, base } = call;
     const headers = { ...call.headers, range: `bytes=${begin - base}-${end - base - 1}` };
-    return this.#patiently({ silenceMs: patienceMs, answerMs: ANSWER_MS }, signal, async (patience) => {
+    return this.#patiently(callee, { silenceMs: patienceMs, answerMs: ANSWER_MS.blocks }, signal, async (patience) => {
       const expected = { peer, alive: () => patience.heard(), begun: () => patience.calm() };
-      const answer = await this.#get(callee, { path: call.path, headers, begin, end }, patience.signal, (request, proof) => {
-        patience.heard();
-        return new BlockAnswer(request, call.targets, { ...expected, proof });
-      });
+      const answer = await this.#get(
+        callee,
+        { path: call.path, headers, begin, end },
+        patience.signal,
+        (request, proof) => new BlockAnswer(request, call.targets, { ...expected, proof }),
+      );
       const refusal = answer.refusal();
       if (refusal !== undefined) throw faultOf(refusal);
       return answer.checksums;
@@ -126,7 +132,7 @@ export class PeerCaller {
     patienceMs: number,
     signal: AbortSignal | undefined,
   ): Promise<{ readonly said: Refusal; readonly proof: Proof | undefined }> {
-    return this.#patiently({ silenceMs: patienceMs, answerMs: ANSWER_MS }, signal, async (patience) => {
+    return this.#patiently(callee, { silenceMs: patienceMs, answerMs: ANSWER_MS.figures }, signal, async (patience) => {
       let proven: Proof | undefined;
       const answer = await this.#get(callee, { path, headers, begin: 0, end: 0 }, patience.signal, (request, proof) => {
         proven = proof;
@@ -136,8 +142,8 @@ export class PeerCaller {
     });
   }
 
-  async #patiently<T>(waits: Waits, signal: AbortSignal | undefined, work: (patience: Patience) => Promise<T>): Promise<T> {
-    const patience = new Patience(this.#options.clock, waits, signal);
+  async #patiently<T>(callee: Callee, waits: Waits, signal: AbortSignal | undefined, work: (patience: Patience) => Promise<T>): Promise<T> {
+    const patience = new Patience(this.#options.clock, waits, callee, signal);
     try {
       return await work(patience);
     } catch (error) {

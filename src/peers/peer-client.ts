@@ -102,7 +102,7 @@ export class PeerClient implements SlotSource {
 
   /** Who answers at `url`. Throws PeerFault, MILLRACE_ABORTED, MILLRACE_CLOSED. */
   identify(url: string, signal?: AbortSignal): Promise<PeerIdentity> {
-    return this.#caller.identify({ url, skewMs: 0 }, this.#silenceMs(), signal);
+    return this.#caller.identify({ url, skewMs: 0, signs: 0 }, this.#silenceMs(), signal);
   }
 
   /** So many processes of this node ask the same peers, by one name. */

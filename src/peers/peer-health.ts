@@ -9,7 +9,7 @@ import type { FallbackReason } from "./peer-counters.js";
  */
 const SILENCE_MS = { least: 1200, most: 1500 } as const;
 /** Failures in a row that open the circuit: one may be a restart, or a connection that had grown old. */
-const FAILURES = 3;
+export const FAILURES = 3;
 /** From opening to the first probe, milliseconds; doubled with each probe that fails, halved at random so that nodes do not probe together. */
 const PROBE_AFTER_MS = { base: 250, cap: 30_000 } as const;
 /** A peer whose bytes were wrong is left alone for that long, milliseconds: its memory or its network is damaged, and neither heals at once. */

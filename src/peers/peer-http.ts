@@ -6,9 +6,14 @@ import type { PeerTls } from "./listen.js";
 
 /** Of a request: S3 keys have 1 KiB, percent-encoded 3, and there are URLs that are longer. */
 const MAX_HEAD_BYTES = 16 * 1024;
-/** Until a request's head is there, and an idle connection's next one, milliseconds. Askers end idle connections after 4 s themselves. */
+/** Until a request's head is there, milliseconds. */
 const HEAD_MS = 5_000;
-const IDLE_MS = 10_000;
+/**
+ * How long an asker keeps an idle connection, milliseconds, and the server, which is not to be the one who closes. A loop's pauses are shorter, and
+ * to connect anew costs most when a peer is busiest: its loop takes one connection a turn.
+ */
+export const KEPT_MS = 60_000;
+const IDLE_MS = KEPT_MS + 10_000;
 
 /** Neither it nor its connections keep the process alive. */
 export function peerHttpServer(listener: RequestListener, tls: PeerTls | undefined): Server {

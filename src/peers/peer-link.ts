@@ -7,11 +7,17 @@ import type { Member } from "./member.js";
 import { PeerFault } from "./peer-answers.js";
 import type { Callee, PeerCaller } from "./peer-call.js";
 import type { FallbackReason } from "./peer-counters.js";
-import { type CircuitState, PeerHealth } from "./peer-health.js";
+import { type CircuitState, FAILURES, PeerHealth } from "./peer-health.js";
 import { differingTerm, type PeerIdentity } from "./peer-protocol.js";
 
 /** Requests of a node to one peer at once: of 8 MiB each they fill any line, and are as many as a frozen peer can keep waiting. */
 const AT_ONCE = 8;
+/**
+ * To a peer that has not answered yet; with each answer one more. Each needs a connection of its own, and a peer takes one a turn of its loop: where
+ * all begin at once, the last of 8 from each of 1,000 nodes would wait for 8,000 turns. Beside the place kept for demand as many as failures open the
+ * circuit, so that a silent peer costs one deadline.
+ */
+const FIRST_AT_ONCE = FAILURES + 1;
 /**
  * A peer that does not serve a store is not asked for its objects for that long, milliseconds: a mount comes with a restart, but a root that is
  * opened by its URI may be opened there a moment later than here.
@@ -49,16 +55,17 @@ export class PeerLink {
   readonly #limiter: Limiter;
   /** Stores, and until when they are not asked for. */
   readonly #notItsOwn = new Map<string, number>();
+  #atOnce = FIRST_AT_ONCE;
   #probing = false;
   #differs: string | undefined;
   #lastError: string | undefined;
 
   constructor(member: Member, context: LinkContext) {
     this.member = member;
-    this.callee = { url: member.url, skewMs: 0 };
+    this.callee = { url: member.url, skewMs: 0, signs: 0 };
     this.#context = context;
     this.#health = new PeerHealth(context.clock, context.random);
-    this.#limiter = new Limiter({ concurrency: AT_ONCE, clock: context.clock });
+    this.#limiter = new Limiter({ concurrency: FIRST_AT_ONCE, clock: context.clock });
   }
 
   /** Runs `work`, which asks the peer, in its turn. Throws PeerFault "open" where the peer is not to be asked, and what `work` throws. */
@@ -70,6 +77,7 @@ export class PeerLink {
       try {
         const result = await work();
         this.#health.answered();
+        if (this.#atOnce < AT_ONCE) this.#limiter.allow(++this.#atOnce);
         return result;
       } catch (error) {
         if (error instanceof PeerFault) this.#failed(error, object);

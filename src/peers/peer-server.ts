@@ -194,7 +194,7 @@ export class PeerServer {
       const object = await resolve(wanted.object);
       if (object?.id !== wanted.objectId) return unknownObject();
       return path.startsWith(HELD_PATH)
-        ? await replyHeld(response, (signal) => hold(wanted, object, signal, this.#reply), proof, this.#reply)
+        ? await replyHeld(response, (stop) => hold(wanted, object, stop, this.#reply), proof, this.#reply)
         : await replyBlocks(response, wanted, object, proof, this.#reply);
     } finally {
       leave();
@@ -206,7 +206,7 @@ export class PeerServer {
     if (uri === undefined) return new PeerRefusal(400, "malformed", "the headers name no URI");
     const leave = this.#askers.enter(String(headers[HEADER.peer]), 0);
     if (leave === undefined) return new PeerRefusal(503, "busy", "this peer is busy");
-    const work = async (signal: AbortSignal): Promise<Held | undefined> => {
+    const work = async ({ signal }: AbortController): Promise<Held | undefined> => {
       // It goes on for whoever asks next.
       const bytes = await unlessAborted(this.#options.heldBelow?.(uri) ?? Promise.resolve(undefined), signal, "The question");
       return bytes === undefined ? undefined : { before: bytes, bytes };

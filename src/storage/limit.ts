@@ -59,7 +59,7 @@ class Line {
  * A request whose priority is raised while it waits moves up.
  */
 export class Limiter {
-  readonly #limits: { readonly concurrency: number; readonly requestsPerSecond: number; readonly bandwidth: number };
+  readonly #limits: { concurrency: number; readonly requestsPerSecond: number; readonly bandwidth: number };
   readonly #clock: Clock;
   readonly #requests: TokenBucket;
   readonly #bytes: TokenBucket;
@@ -86,6 +86,13 @@ export class Limiter {
   /** Requests in flight at most. */
   get concurrency(): number {
     return this.#concurrency;
+  }
+
+  /** From now on so many requests in flight at most, of all processes that share the limits. */
+  allow(concurrency: number): void {
+    this.#limits.concurrency = concurrency;
+    this.#concurrency = Math.max(1, Math.floor(concurrency / this.#processes));
+    this.#pump();
   }
 
   /** Keeps to one part of the limits, which so many processes share. What is in flight ends as it would. */

@@ -16,6 +16,8 @@ export interface PaceStats {
   readonly spanBytes: number;
   /** Answers that asked for fewer requests. */
   readonly slowDowns: number;
+  /** Bytes that have come, of requests under way too. */
+  readonly receivedBytes: number;
 }
 
 export interface OriginReadOptions extends Omit<ReadOptions, "priority"> {

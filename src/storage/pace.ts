@@ -85,7 +85,8 @@ export class Pace {
   readonly #ceiling: number;
   readonly #search: ConcurrencySearch;
   readonly #requests = new Set<PacedRequest>();
-  /** Bytes of requests that have ended. */
+  /** Bytes of requests that have ended, and how many these were. */
+  #endedBytes = 0;
   #ended = 0;
   #round: Round | undefined;
   #latencyMs: number | undefined;
@@ -129,6 +130,7 @@ export class Pace {
       bytesPerSecond: perSecond(this.#throughput),
       spanBytes: this.#spanBytes(),
       slowDowns: this.#slowDowns,
+      receivedBytes: this.#received(),
     };
   }
 
@@ -147,7 +149,8 @@ export class Pace {
   end(request: PacedRequest, error?: unknown): void {
     const now = this.#clock.now();
     this.#requests.delete(request);
-    this.#ended += request.received + REQUEST_BYTES;
+    this.#endedBytes += request.received;
+    this.#ended++;
     this.#observe(request, now, error === undefined);
     if (isSlowDown(error)) this.#slowDown(request.startedAt, error, now);
     else if (this.#round !== undefined && this.#isOver(this.#round, request, now)) this.#finish(this.#round, now);
@@ -205,7 +208,11 @@ export class Pace {
   }
 
   #delivered(): number {
-    let bytes = this.#ended;
+    return this.#received() + this.#ended * REQUEST_BYTES;
+  }
+
+  #received(): number {
+    let bytes = this.#endedBytes;
     for (const request of this.#requests) bytes += request.received;
     return bytes;
   }

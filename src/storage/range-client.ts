@@ -32,12 +32,13 @@ export class RangeClient {
   #closed = false;
 
   /** `tls`: default Node's. */
-  constructor({ connectMs, headMs, stallMs }: HttpTimeouts = {}, tls?: ClientTls) {
+  constructor({ connectMs, headMs, stallMs, idleMs }: HttpTimeouts = {}, tls?: ClientTls) {
     this.#tls = tls;
     this.#timeouts = {
       connectMs: connectMs ?? DEFAULT_TIMEOUTS.connectMs,
       headMs: headMs ?? DEFAULT_TIMEOUTS.headMs,
       stallMs: stallMs ?? DEFAULT_TIMEOUTS.stallMs,
+      idleMs: idleMs ?? DEFAULT_TIMEOUTS.idleMs,
     };
   }
 

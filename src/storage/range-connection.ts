@@ -29,8 +29,6 @@ interface Exchange {
 const DIRECT_BYTES = 16 * 1024;
 /** After a rest of this length a reset is taken for the end of the server's patience; sooner it is a failure like any other. */
 const RESTED_MS = 500;
-/** Shorter than any usual server's patience (Node 5 s, S3 some 10), so that it is seldom they who close. */
-const IDLE_MS = 4000;
 
 /**
  * One socket, one request at a time. The socket reads straight into the targets (`onread`), never beyond what the head promised.
@@ -270,7 +268,7 @@ export class RangeConnection {
     else {
       this.#idleSince = now;
       this.#socket.unref();
-      this.#timer = setTimeout(() => this.#socket.destroy(), IDLE_MS).unref();
+      this.#timer = setTimeout(() => this.#socket.destroy(), this.#context.timeouts.idleMs).unref();
       this.#context.onIdle(this);
     }
     resolve(outcome);

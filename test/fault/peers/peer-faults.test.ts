@@ -2,6 +2,7 @@
 import type { Socket } from "node:net";
 import { crc32c } from "@node-rs/crc32";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { BlockAnswer } from "../../../src/peers/peer-answers.js";
 import { formatIdentity } from "../../../src/peers/peer-protocol.js";
 import { ManualClock } from "../../support/manual-clock.js";
 import { BLOCK, Cluster, identity, type Node } from "../../support/peers/nodes.js";
@@ -11,6 +12,7 @@ import { bytesOf } from "../../unit/cache/fake-store.js";
 let cluster = new Cluster();
 const raws: RawServer[] = [];
 afterEach(async () => {
+  vi.restoreAllMocks();
   for (const { cache } of cluster.nodes) await vi.waitFor(() => expect(cache.slab.stats().workingBytes).toBe(0));
   for (const raw of raws.splice(0)) await raw.close();
   await cluster.close();
@@ -145,6 +147,24 @@ describe("a peer that answers wrongly", () => {
     expect(next.cache.stats().memoryHeldBytes).toBe(2 * BLOCK);
   });
 
+  it("whose groups have become the asker's own while it was asked: the asker fetches them, for others too, and keeps them", async () => {
+    const asked: Socket[] = [];
+    await broken("bad", (socket) => void asked.push(socket));
+    const [heir, other] = [await cluster.node("heir"), await cluster.node("other")];
+    const own = read(heir);
+    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    cluster.order = () => ["heir", "other"];
+    cluster.store.shut();
+    asked[0]!.destroy();
+    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1));
+    const others = read(other);
+    await vi.waitFor(() => expect(heir.server.inFlight).toBe(1));
+    cluster.store.open();
+    await Promise.all([own, others]);
+    expect(cluster.store.bytes).toBe(2 * BLOCK);
+    expect([heir, other].map(({ cache }) => cache.stats().memoryHeldBytes)).toEqual([2 * BLOCK, 0]);
+  });
+
   it("at an address where nobody listens, is unreachable", async () => {
     const raw = await broken("bad", () => {});
     await raw.close();
@@ -207,43 +227,73 @@ describe("a frozen peer", () => {
     await reading;
   });
 
-  it("that shows life but brings nothing is waited for so long", async () => {
+  /** A peer that fetches for ever, and what makes it show life: resolves when that was taken note of. */
+  async function atWork(): Promise<{ readonly showLife: () => Promise<void>; readonly serve: () => void }> {
+    const heard = vi.spyOn(BlockAnswer.prototype, "interim");
     let socket: Socket | undefined;
     await broken("bad", (one) => {
       socket = one;
     });
+    const showLife = async (): Promise<void> => {
+      const before = heard.mock.calls.length;
+      await vi.waitFor(() => expect(socket).toBeDefined());
+      socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
+      await vi.waitFor(() => expect(heard.mock.calls.length).toBeGreaterThan(before), { interval: 1 });
+    };
+    return { showLife, serve: () => send(socket!, blocksHead()) };
+  }
+
+  it("that shows life but brings nothing is waited for so long", async () => {
+    const { showLife } = await atWork();
     const clock = new ManualClock();
     const node = await cluster.node("me", { client: { clock } });
     const reading = read(node);
-    await vi.waitFor(() => expect(socket).toBeDefined());
-    for (let i = 1; i <= 29; i++) {
+    for (let i = 1; i < 300; i++) {
+      await showLife();
       await clock.advance(1000);
-      const timers = clock.sleeps.length;
-      socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
-      await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers), { interval: 1 });
     }
+    await showLife();
     expect(node.client.stats().counters.fallbacks).toMatchObject({ failed: 0, slow: 0 });
     await clock.advance(1000);
     await reading;
     expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { failed: 1, slow: 0 } }, peers: [{ state: "closed" }] });
   });
 
+  it("that shows life to one reader is not taken for dead by another, whose connection waits to be taken", async () => {
+    const sockets: Socket[] = [];
+    const heard = vi.spyOn(BlockAnswer.prototype, "interim");
+    await broken("bad", (socket) => void sockets.push(socket));
+    const clock = new ManualClock();
+    const node = await cluster.node("me", { client: { clock } });
+    const reads = [read(node, "p"), read(node)];
+    await vi.waitFor(() => expect(sockets).toHaveLength(2));
+    for (let i = 1; i <= 10; i++) {
+      sockets[0]!.write("HTTP/1.1 102 Processing\r\n\r\n");
+      await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(i));
+      await clock.advance(1400);
+    }
+    expect(node.client.stats().counters.fallbacks.slow).toBe(0);
+    // One of which nothing at all was heard is lost, and is no reason to leave its peer alone.
+    sockets[0]!.write("HTTP/1.1 102 Processing\r\n\r\n");
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(11));
+    await clock.advance(1000);
+    await vi.waitFor(() =>
+      expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { slow: 1 } }, peers: [{ state: "closed" }] }),
+    );
+    for (const socket of sockets) socket.destroy();
+    await Promise.all(reads);
+  });
+
   it("that shows life while it fetches is waited for", async () => {
-    let socket: Socket | undefined;
-    await broken("bad", (one) => {
-      socket = one;
-    });
+    const { showLife, serve } = await atWork();
     const clock = new ManualClock();
     const node = await cluster.node("me", { client: { clock } });
     const reading = read(node);
-    await vi.waitFor(() => expect(socket).toBeDefined());
     for (let i = 1; i <= 5; i++) {
+      await showLife();
       await clock.advance(1400);
-      const timers = clock.sleeps.length;
-      socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
-      await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers));
     }
-    send(socket!, blocksHead());
+    serve();
     await reading;
     expect(node.cache.stats()).toMatchObject({ peerBytes: 2 * BLOCK, originBytes: 0 });
   });
@@ -276,6 +326,26 @@ describe("a frozen peer", () => {
     await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
     await Promise.all([node.cache.close(), node.client.close(), failed]);
     expect(node.cache.slab.stats().workingBytes).toBe(0);
+  });
+});
+
+describe("a peer that was not asked before", () => {
+  it("is asked for a few things at once, and for one more with each answer", async () => {
+    const open: Socket[] = [];
+    const raw = await broken("bad", (socket) => void open.push(socket));
+    const node = await cluster.node("me");
+    const reads = Array.from({ length: 20 }, async (_, i) => {
+      const wanted = cluster.object(`o${i}`, 2 * BLOCK);
+      (await node.cache.acquire(wanted, 0, wanted.size, { priority: 0 })).release();
+    });
+    const ended = Promise.allSettled(reads);
+    for (let answered = 0; answered < 6; answered++) {
+      const atOnce = Math.min(8, 4 + answered);
+      await vi.waitFor(() => expect(raw.requests).toHaveLength(answered + atOnce));
+      expect(node.client.stats().peers).toMatchObject([{ inFlight: atOnce }]);
+      send(open[answered]!, blocksHead());
+    }
+    await Promise.all([node.cache.close(), node.client.close(), ended]);
   });
 });
 

@@ -72,7 +72,7 @@ const NONE = { wrong: 0, missing: 0, twice: 0 };
 it.each<Exclude<Mishap, "restart">>(["kill", "freeze", "corrupt"])(
   "%s: the others get every sample once and right, for no more of the origin's bytes than the node's share",
   async (kind) => {
-    const nodes = await start(kind === "freeze" ? { timeout: "3s" } : {});
+    const nodes = await start(kind === "freeze" ? { timeout: "3s" } : { liar: kind === "corrupt" });
     expect(flaws(await nodes.epoch(0), SAMPLES)).toEqual(NONE);
     const owned = (await nodes.nodes.at(-1)!.stats()).memory!.heldBytes as number;
     await origin.reset();
@@ -83,7 +83,7 @@ it.each<Exclude<Mishap, "restart">>(["kill", "freeze", "corrupt"])(
     const seen = await Promise.all(nodes.nodes.map((node) => node.stats()));
     const fallbacks = (name: string) => seen.reduce((sum, { peers }) => sum + (peers![name] as number), 0);
     if (kind === "corrupt") {
-      expect(nodes.proxy.corrupted).toBeGreaterThan(0);
+      expect(nodes.proxy!.corrupted).toBeGreaterThan(0);
       expect(fallbacks("fallbacksCorrupt")).toBeGreaterThan(0);
     } else expect(fallbacks("fallbacksUnreachable") + fallbacks("fallbacksSlow")).toBeGreaterThan(0);
     await nodes.close();

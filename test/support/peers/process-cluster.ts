@@ -23,22 +23,24 @@ export interface ClusterOptions {
   readonly timeout?: string | undefined;
   /** False: each has only itself. */
   readonly peers: boolean;
+  /** Whether the last node can be made to lie: what stands before it for that takes CPU of its own. Default: it cannot. */
+  readonly liar?: boolean | undefined;
   /** The numbers of the nodes that each node is told of. Default: all, to all. */
   readonly lists?: readonly (readonly number[])[] | undefined;
 }
 
 export class ProcessCluster {
   readonly nodes: ClusterNode[];
-  /** Before the last node. */
-  readonly proxy: CorruptingProxy;
+  /** Before the last node, where it can be made to lie. */
+  readonly proxy: CorruptingProxy | undefined;
   readonly #options: ClusterOptions;
 
   /** Resolves when all have found each other, have opened the dataset, and nothing of that is counted yet but reads of the dataset. */
   static async start(options: ClusterOptions): Promise<ProcessCluster> {
-    const { nodes: count, lists } = options;
+    const { nodes: count, lists, liar } = options;
     const ports = await Promise.all(Array.from({ length: count }, () => freePort()));
-    const proxy = await corruptingProxy(ports.at(-1)!);
-    const told = [...ports.slice(0, -1), proxy.port];
+    const proxy = liar === true ? await corruptingProxy(ports.at(-1)!) : undefined;
+    const told = proxy === undefined ? ports : [...ports.slice(0, -1), proxy.port];
     const started = await Promise.allSettled(
       ports.map((port, i) => ClusterNode.start(nodeOptions(options, i, port, lists === undefined ? told : lists[i]!.map((j) => told[j]!)))),
     );
@@ -56,7 +58,7 @@ export class ProcessCluster {
     }
   }
 
-  private constructor(options: ClusterOptions, nodes: ClusterNode[], proxy: CorruptingProxy) {
+  private constructor(options: ClusterOptions, nodes: ClusterNode[], proxy: CorruptingProxy | undefined) {
     this.#options = options;
     this.nodes = nodes;
     this.proxy = proxy;
@@ -73,7 +75,7 @@ export class ProcessCluster {
     const victim = this.nodes.at(-1)!;
     await Promise.all(this.nodes.map((node) => node.stepped(afterSteps)));
     if (kind === "corrupt") {
-      this.proxy.corrupt();
+      this.proxy!.corrupt();
       return Promise.all(running);
     }
     if (kind === "kill") await victim.kill();
@@ -105,13 +107,13 @@ export class ProcessCluster {
   /** Ends all processes that are left, at once. */
   async end(): Promise<void> {
     await Promise.all(this.nodes.splice(0).map((node) => node.kill()));
-    await this.proxy.close();
+    await this.proxy?.close();
   }
 
   /** Closes the mills; resolves when their processes have ended by themselves. */
   async close(): Promise<void> {
     await Promise.all(this.nodes.splice(0).map((node) => node.close()));
-    await this.proxy.close();
+    await this.proxy?.close();
   }
 
   /** Bytes of shards that the origin has sent since it was reset: indices and listings are counted by nobody. */

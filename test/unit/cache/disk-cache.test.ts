@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import { blockPath, fileCharge } from "../../../src/cache/disk-layout.js";
 import type { DiskDirectoryOptions } from "../../../src/cache/disk-tier.js";
+import type { SlotSource } from "../../../src/cache/slot-source.js";
 import { BlockCache, type BlockCacheOptions } from "../../../src/cache/tier-chain.js";
 import { bytesOf, FakeStore, LRU_RULES } from "./fake-store.js";
 
@@ -221,6 +222,35 @@ describe("BlockCache with disks", () => {
     await read(second, two);
     await written(second);
     expect([second.cachedBytes(one), second.cachedBytes(two)]).toEqual([3 * BLOCK, BLOCK]);
+  });
+
+  it("lets go of what an earlier process left of another node's, once it is used and its own data needs the room", async () => {
+    const store = new FakeStore();
+    const [theirs, ours] = [store.object("theirs", 4 * BLOCK), store.object("ours", 4 * BLOCK)];
+    const first = await cacheOf(0, [directory(5)]);
+    first.refer(theirs);
+    await read(first, theirs);
+    await first.close();
+    const peer: SlotSource = {
+      tier: "peer",
+      groupBytes: 0,
+      elsewhere: ({ id }) => id === theirs.id,
+      read: async (_object, _firstBlock, count) => new Array<undefined>(count).fill(undefined),
+    };
+    const second = await cacheOf(0, [directory(5)], { sources: () => [peer] });
+    await second.disk!.scanned();
+    for (const object of [theirs, ours]) second.refer(object);
+    const held = () => [theirs, ours].map((object) => second.cachedBytes(object));
+    // Whose it is does not show yet.
+    expect(held()).toEqual([4 * BLOCK, 0]);
+    await read(second, ours, 0, BLOCK);
+    expect(held()[0]).toBe(4 * BLOCK);
+    await read(second, theirs);
+    expect(store.bytes).toBe(theirs.size + BLOCK);
+    await read(second, ours);
+    await written(second);
+    expect(held()[1]).toBe(4 * BLOCK);
+    expect(held()[0]).toBeLessThanOrEqual(BLOCK);
   });
 
   it("evict removes files and gives the room back", async () => {

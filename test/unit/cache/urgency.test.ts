@@ -108,6 +108,7 @@ describe("a long read", () => {
       bytesPerSecond: undefined,
       spanBytes,
       slowDowns: 0,
+      receivedBytes: 0,
     }),
   });
 

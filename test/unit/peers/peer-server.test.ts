@@ -9,6 +9,7 @@ import { PeerAuth } from "../../../src/peers/auth.js";
 import { HELD_PATH, holdPath } from "../../../src/peers/held-protocol.js";
 import { blocksPath, formatTerms, HEADER, type Headers, objectHeaders, PEER_PATH, signedParts } from "../../../src/peers/peer-protocol.js";
 import { PeerServer, type PeerServerOptions } from "../../../src/peers/peer-server.js";
+import type { PaceStats } from "../../../src/storage/origin-store.js";
 import { deferred } from "../../../src/util/deferred.js";
 import { unlessAborted } from "../../../src/util/unless-aborted.js";
 import { ManualClock } from "../../support/manual-clock.js";
@@ -131,6 +132,29 @@ describe("answers", () => {
     gate.reject(Object.assign(new Error("s3://bucket?secret=1"), { code: "MILLRACE_CHANGED" }));
     expect(await ask(PATH)).toMatchObject({ status: 502, body: "the blocks could not be had (MILLRACE_CHANGED)\n" });
     expect(server.counters.refused.origin).toBe(1);
+  });
+
+  it("are waited for as long as their origin brings anything, and not when it brings nothing any more", async () => {
+    const clock = new ManualClock();
+    let receivedBytes = 0;
+    const pace = () => ({ receivedBytes }) as PaceStats;
+    await start({ clock, resolve: () => ({ ...OBJECT, store: { ...OBJECT.store, uri: OBJECT.store.uri, pace } }) });
+    blocks.gate = new Promise(() => {});
+    const { text, closed } = raw(get(PATH, { ...HEADERS, connection: "close" }));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    for (let i = 0; i < 4; i++) {
+      receivedBytes++;
+      await clock.advance(29_000);
+    }
+    expect([blocks.demands[0]!.signal!.aborted, server.inFlight]).toEqual([false, 1]);
+    // The last bytes were seen a second after they came.
+    await clock.advance(2_000);
+    await closed;
+    expect(text()).toMatch(/102 Processing[\s\S]*HTTP\/1\.1 502 [\s\S]*\(MILLRACE_TIMEOUT\)/);
+    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.origin]).toEqual([0, 0, 1]));
+    // Who asks next is told so at once.
+    expect((await ask(PATH)).status).toBe(502);
+    expect(blocks.demands).toHaveLength(1);
   });
 
   it("are not tried again for a while where the origin could not be reached, but what is held is sent", async () => {

@@ -9,6 +9,7 @@ const pace = {
   bytesPerSecond: undefined,
   spanBytes: 16 * MIB,
   slowDowns: 0,
+  receivedBytes: 0,
 };
 
 test("the depth alone where the origin has no pace", () => {

@@ -71,6 +71,23 @@ describe("Limiter", () => {
     expect(started.slice(4)).toEqual(["large", "next"]);
   });
 
+  it("lets more run at once when more are allowed, and divides these too", async () => {
+    const limiter = new Limiter({ concurrency: 2 });
+    const { started, start } = starter(limiter);
+    for (const name of ["a", "b", "c", "d"]) void start(name);
+    await settle();
+    expect(started).toEqual(["a", "b"]);
+    limiter.allow(3);
+    await settle();
+    expect(started).toEqual(["a", "b", "c"]);
+    limiter.divide(3);
+    limiter.allow(6);
+    expect(limiter.concurrency).toBe(2);
+    limiter.divide(1);
+    await settle();
+    expect([started.length, limiter.concurrency]).toEqual([4, 6]);
+  });
+
   it("lets no more run than may, lower priority numbers first, first come first within one", async () => {
     const limiter = new Limiter({ concurrency: 1 });
     const { started, start, end } = starter(limiter);

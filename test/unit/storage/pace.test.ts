@@ -230,6 +230,18 @@ describe("SlowDown", () => {
   });
 });
 
+it("tells the bytes that have come, of requests under way too, and no others", () => {
+  const pace = new Pace({ ceiling: 8 });
+  const [one, refused] = [pace.begin(), pace.begin()];
+  const { progress } = one.observed({});
+  pace.end(refused, new MillraceError("MILLRACE_UNAVAILABLE", "reset"));
+  expect(pace.stats().receivedBytes).toBe(0);
+  progress.received += 5;
+  expect(pace.stats().receivedBytes).toBe(5);
+  pace.end(one);
+  expect(pace.stats().receivedBytes).toBe(5);
+});
+
 it("is busy while requests are in flight or wait for a place", () => {
   const pace = new Pace({ ceiling: 8 });
   expect(pace.busy).toBe(false);

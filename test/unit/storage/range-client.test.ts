@@ -317,6 +317,27 @@ describe("RangeClient: connections", () => {
     expect((await get(transports, url, 0, 6)).outcome).toBeUndefined();
   });
 
+  it("looks again, before a body counts as stalled, at what came while this process stood still", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const { sockets, transports, url } = await counting((socket) => {
+      socket.write(headOf(0, 3));
+      socket.write(BODY.subarray(0, 1));
+    });
+    const progress = { received: 0 };
+    const reading = get(transports, url, 0, 3, { progress });
+    const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
+    while (progress.received < 1) await nextTurn();
+    // The time is up before the byte that lies there is read.
+    sockets[0]!.write(BODY.subarray(1, 2));
+    vi.advanceTimersByTime(TIMEOUTS.stallMs);
+    while (progress.received < 2) await nextTurn();
+    await nextTurn();
+    vi.advanceTimersByTime(TIMEOUTS.stallMs - 1);
+    await nextTurn();
+    sockets[0]!.write(BODY.subarray(2, 3));
+    expect((await reading).outcome).toBeUndefined();
+  });
+
   it("ends with close, whatever is under way", async () => {
     const { sockets, transports, url } = await counting((socket, request, count) => {
       if (count === 1) proper(socket, request, count);
