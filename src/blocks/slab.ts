@@ -40,13 +40,16 @@ export class Slot {
   readonly bytes: Uint8Array;
   /** What it takes of the slab, rounding included. */
   readonly cost: number;
+  /** Some of its memory was never used: the system makes its pages when it is first written to. */
+  readonly fresh: boolean;
   readonly #free: (slot: Slot) => void;
   readonly #watchers: (() => void)[] = [];
   #holders = 1;
 
-  constructor(bytes: Uint8Array, cost: number, free: (slot: Slot) => void) {
+  constructor(bytes: Uint8Array, cost: number, fresh: boolean, free: (slot: Slot) => void) {
     this.bytes = bytes;
     this.cost = cost;
+    this.fresh = fresh;
     this.#free = free;
   }
 
@@ -99,7 +102,7 @@ export class SlotLease implements BlockLease {
 
 /** A slot in a reader's own memory, which takes nothing of the slab. */
 export function borrowedSlot(bytes: Uint8Array): Slot {
-  return new Slot(bytes, 0, () => {});
+  return new Slot(bytes, 0, false, () => {});
 }
 
 /** What a slot of `length` bytes takes of the slab. */
@@ -200,7 +203,7 @@ export class Slab {
     this.#waste += cost - length;
     this.#slots++;
     this.#workingPeak = Math.max(this.#workingPeak, this.#taken - this.#tier);
-    return new Slot(segment.view(first, skip, length), cost, () => {
+    return new Slot(segment.view(first, skip, length), cost, segment.use(first, cost / SLOT_UNIT), () => {
       this.#taken -= cost;
       this.#waste -= cost - length;
       this.#slots--;

@@ -25,6 +25,16 @@ describe("Slab", () => {
     second.release();
   });
 
+  it("says which slots lie in memory that was never used", () => {
+    const slab = new Slab(SEGMENT);
+    const [first, second] = [slab.allocate(2 * SLOT_UNIT), slab.allocate(5)];
+    first.release();
+    second.release();
+    const run = slab.allocateRun([SLOT_UNIT, SLOT_UNIT, SLOT_UNIT, SLOT_UNIT]);
+    expect([first, second, ...run].map(({ fresh }) => fresh)).toEqual([true, true, false, false, false, true]);
+    expect(slab.allocate(SEGMENT).fresh).toBe(true);
+  });
+
   it("frees a slot with its last holder, however often a lease is released", () => {
     const slab = new Slab(SEGMENT);
     const slot = slab.allocate(100);
