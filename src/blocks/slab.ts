@@ -5,6 +5,7 @@
  * those who ask, so the slab never refuses a slot.
  */
 import { MillraceError } from "../errors.js";
+import { crc32c } from "../util/crc32c.js";
 import type { BlockLease } from "./block-source.js";
 import { Segment } from "./segment.js";
 
@@ -45,12 +46,20 @@ export class Slot {
   readonly #free: (slot: Slot) => void;
   readonly #watchers: (() => void)[] = [];
   #holders = 1;
+  #checksum: number | undefined;
 
   constructor(bytes: Uint8Array, cost: number, fresh: boolean, free: (slot: Slot) => void) {
     this.bytes = bytes;
     this.cost = cost;
     this.fresh = fresh;
     this.#free = free;
+  }
+
+  /** crc32c of its bytes, which must be there. Worked out once: nobody writes to a block that has come, but to a reader's own memory its reader may. */
+  get checksum(): number {
+    if (this.borrowed) return crc32c(this.bytes);
+    this.#checksum ??= crc32c(this.bytes);
+    return this.#checksum;
   }
 
   /** Its bytes are a reader's own: who else wants them, or wants to keep them, needs a copy. */
@@ -91,6 +100,10 @@ export class SlotLease implements BlockLease {
     this.slot = slot;
     this.begin = begin;
     this.bytes = slot.bytes;
+  }
+
+  get checksum(): number {
+    return this.slot.checksum;
   }
 
   release(): void {
