@@ -31,6 +31,8 @@ export interface BlockLease {
   readonly begin: number;
   /** On a SharedArrayBuffer: `bytes.buffer` may be handed to another thread while the lease is held. */
   readonly bytes: Uint8Array;
+  /** crc32c of `bytes`, whole. Worked out once for all who hold the block. */
+  readonly checksum: number;
   /** Gives the lease back. Calling it twice does nothing. */
   release(): void;
 }

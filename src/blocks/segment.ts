@@ -6,6 +6,8 @@ export class Segment {
   readonly #unit: number;
   /** No free unit lies before it. */
   #lowest = 0;
+  /** No unit from here on was ever used. */
+  #unused = 0;
   /** No free run is longer: keeps a crowded segment from being searched again and again. */
   #longest: number;
 
@@ -46,6 +48,13 @@ export class Segment {
     this.#lowest = Math.min(this.#lowest, first);
     // The freed run may have joined its neighbours: the next search finds out how long it is.
     this.#longest = this.#taken.length;
+  }
+
+  /** A taken run is going to be used. True where some of its memory never was. */
+  use(first: number, units: number): boolean {
+    const fresh = first + units > this.#unused;
+    if (fresh) this.#unused = first + units;
+    return fresh;
   }
 
   view(first: number, skip: number, length: number): Uint8Array {

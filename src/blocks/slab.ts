@@ -5,6 +5,7 @@
  * those who ask, so the slab never refuses a slot.
  */
 import { MillraceError } from "../errors.js";
+import { crc32c } from "../util/crc32c.js";
 import type { BlockLease } from "./block-source.js";
 import { Segment } from "./segment.js";
 
@@ -40,14 +41,25 @@ export class Slot {
   readonly bytes: Uint8Array;
   /** What it takes of the slab, rounding included. */
   readonly cost: number;
+  /** Some of its memory was never used: the system makes its pages when it is first written to. */
+  readonly fresh: boolean;
   readonly #free: (slot: Slot) => void;
   readonly #watchers: (() => void)[] = [];
   #holders = 1;
+  #checksum: number | undefined;
 
-  constructor(bytes: Uint8Array, cost: number, free: (slot: Slot) => void) {
+  constructor(bytes: Uint8Array, cost: number, fresh: boolean, free: (slot: Slot) => void) {
     this.bytes = bytes;
     this.cost = cost;
+    this.fresh = fresh;
     this.#free = free;
+  }
+
+  /** crc32c of its bytes, which must be there. Worked out once: nobody writes to a block that has come, but to a reader's own memory its reader may. */
+  get checksum(): number {
+    if (this.borrowed) return crc32c(this.bytes);
+    this.#checksum ??= crc32c(this.bytes);
+    return this.#checksum;
   }
 
   /** Its bytes are a reader's own: who else wants them, or wants to keep them, needs a copy. */
@@ -90,6 +102,10 @@ export class SlotLease implements BlockLease {
     this.bytes = slot.bytes;
   }
 
+  get checksum(): number {
+    return this.slot.checksum;
+  }
+
   release(): void {
     if (!this.#held) return;
     this.#held = false;
@@ -99,7 +115,7 @@ export class SlotLease implements BlockLease {
 
 /** A slot in a reader's own memory, which takes nothing of the slab. */
 export function borrowedSlot(bytes: Uint8Array): Slot {
-  return new Slot(bytes, 0, () => {});
+  return new Slot(bytes, 0, false, () => {});
 }
 
 /** What a slot of `length` bytes takes of the slab. */
@@ -200,7 +216,7 @@ export class Slab {
     this.#waste += cost - length;
     this.#slots++;
     this.#workingPeak = Math.max(this.#workingPeak, this.#taken - this.#tier);
-    return new Slot(segment.view(first, skip, length), cost, () => {
+    return new Slot(segment.view(first, skip, length), cost, segment.use(first, cost / SLOT_UNIT), () => {
       this.#taken -= cost;
       this.#waste -= cost - length;
       this.#slots--;

@@ -1,6 +1,7 @@
 /** Asks the sources in order for blocks that neither memory nor disks have. */
 import type { Demand } from "../blocks/block-source.js";
 import { planSpans, SPAN_BYTES, type Span } from "../blocks/span.js";
+import { CopySlots } from "./copy-slots.js";
 import type { DiskTier } from "./disk-tier.js";
 import type { Landing } from "./landing.js";
 import { type Job, type LoaderParts, type Wanted, WIDE_BYTES } from "./load-job.js";
@@ -81,18 +82,24 @@ export class BlockFetch {
   async #fetchSpan(job: Job, span: Span, wanted: readonly Wanted[], level: number): Promise<void> {
     const { object, load } = job;
     const source = this.#parts.sources[level]!;
+    let copies: CopySlots | undefined;
     try {
+      copies = new CopySlots(this.#parts.slab, source.sharedOnly === true ? undefined : job.demand.into, wanted);
       const leases = await source.read(object, wanted[0]!.block, wanted.length, this.#demand(job, span));
+      await copies.touched;
       const missing: Wanted[] = [];
       for (const [i, one] of wanted.entries()) {
         const lease = leases[i];
         if (lease === undefined) missing.push(one);
-        else await this.#landing.arrived(job, one, lease, source.tier);
+        else await this.#landing.arrived(job, one, lease, source.tier, copies.of(one));
       }
+      await copies.release();
       if (missing.length > 0) await this.#passOn(job, missing, level);
     } catch (error) {
       this.#landing.lose(job, wanted, error);
       if (load.signal.aborted) this.#parts.counters.abandoned++;
+    } finally {
+      await copies?.release();
     }
   }
 

@@ -32,18 +32,20 @@ export class Landing {
     return true;
   }
 
-  async arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier): Promise<void> {
+  /** `room`: for the copy that is held of what lies in a reader's own memory. */
+  async arrived(job: Job, one: Wanted, lease: SlotLease, tier: Tier, room?: Slot): Promise<void> {
+    let copy: Slot | undefined;
     try {
       const { placement } = one;
       if (placement === undefined) this.#parts.counters.streamed++;
       else {
-        const slot = lease.slot.borrowed ? this.#copyOf(lease.slot) : lease.slot;
+        if (lease.slot.borrowed) copy = this.#copyOf(lease.slot, room);
         one.placement = undefined;
-        await this.hold(job.object, one.block, lease.begin, slot, placement);
-        if (slot !== lease.slot) slot.release();
+        await this.hold(job.object, one.block, lease.begin, copy ?? lease.slot, placement);
       }
-      this.land(job, one.flight, lease.slot, lease.begin, tier);
+      this.land(job, one.flight, lease.slot, lease.begin, tier, copy);
     } finally {
+      copy?.release();
       lease.release();
     }
   }
@@ -59,16 +61,16 @@ export class Landing {
     else await disk?.write(placement.disk, object, block, slot, placement.copy);
   }
 
-  /** Others who wait for a block that lies in a reader's own memory get a copy. */
-  land(job: Job, flight: Flight, slot: Slot, begin: number, tier: Tier): void {
+  /** Others who wait for a block that lies in a reader's own memory get a copy: `copy`, or one made for them. */
+  land(job: Job, flight: Flight, slot: Slot, begin: number, tier: Tier, copy?: Slot): void {
     this.#parts.flights.remove(job.object.id, flight);
     if (!(slot.borrowed && flight.awaitedBeside(job.ticket))) {
       flight.land(slot, begin, tier);
       return;
     }
-    const copy = this.#copyOf(slot);
-    flight.land(copy, begin, tier);
-    copy.release();
+    const shared = copy ?? this.#copyOf(slot);
+    flight.land(shared, begin, tier);
+    if (shared !== copy) shared.release();
   }
 
   fail(job: Job, flight: Flight, error: unknown): void {
@@ -102,8 +104,10 @@ export class Landing {
       memory.add(object, block, begin, slot, copy);
   }
 
-  #copyOf({ bytes }: Slot): Slot {
-    const slot = this.#parts.slab.allocate(bytes.length);
+  /** One more holder's. */
+  #copyOf({ bytes }: Slot, room?: Slot): Slot {
+    room?.retain();
+    const slot = room ?? this.#parts.slab.allocate(bytes.length);
     copyBytes(slot.bytes, 0, bytes);
     return slot;
   }

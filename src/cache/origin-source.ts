@@ -8,20 +8,20 @@ import type { SlotSource } from "./slot-source.js";
 export class OriginSource implements SlotSource {
   readonly tier = "origin" as const;
   readonly groupBytes = 0;
+  readonly sharedOnly: boolean;
   readonly #slab: Slab;
   readonly #blockSize: number;
-  readonly #sharedOnly: boolean;
 
   /** `sharedOnly`: other threads fill the slots, and can only reach shared memory. */
   constructor(slab: Slab, blockSize: number, sharedOnly = false) {
     this.#slab = slab;
     this.#blockSize = blockSize;
-    this.#sharedOnly = sharedOnly;
+    this.sharedOnly = sharedOnly;
   }
 
   /** The leases hold exactly the bytes of `demand`: the first and last block may be parts. */
   async read(object: ObjectVersion, firstBlock: number, count: number, demand: Demand): Promise<readonly SlotLease[]> {
-    const leases = leaseSpan(this.#slab, this.#blockSize, firstBlock, count, this.#sharedOnly ? { ...demand, into: undefined } : demand);
+    const leases = leaseSpan(this.#slab, this.#blockSize, firstBlock, count, this.sharedOnly ? { ...demand, into: undefined } : demand);
     try {
       const { signal, priority } = demand;
       const targets = leases.map((lease) => lease.bytes);

@@ -7,6 +7,8 @@ export interface SlotSource extends BlockSource {
   readonly tier: Tier;
   /** Spans asked of it end at multiples of it; 0: anywhere. */
   readonly groupBytes: number;
+  /** Fills slots of the slab only, whatever place a demand names. Default: no. */
+  readonly sharedOnly?: boolean;
   /** True where the block that begins there is another node's to fetch and to hold: it is asked for here, and no copy is kept. Default: never. */
   elsewhere?(object: ObjectVersion, begin: number): boolean;
   /** True where the block is this node's to hold when those before it in order do not serve: it is fetched here, once for all who ask, and kept. Default: never. */

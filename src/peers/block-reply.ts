@@ -1,10 +1,11 @@
 /** Answers one request for blocks: gets them without asking peers, and writes them from the slots that hold them. */
 import type { ServerResponse } from "node:http";
-import { crc32c } from "@node-rs/crc32";
+import type { BlockLease } from "../blocks/block-source.js";
 import type { ObjectVersion } from "../blocks/object-version.js";
 import type { AcquireDemand, SpanLease } from "../cache/tier-chain.js";
 import { MillraceError } from "../errors.js";
 import type { AlarmClock } from "../util/alarm-clock.js";
+import { crc32c } from "../util/crc32c.js";
 import { withBeats } from "./beats.js";
 import { Countdown } from "./countdown.js";
 import { answerParts, type Proof } from "./peer-answers.js";
@@ -129,7 +130,7 @@ function write(
   const { begin, end, whole, ranged } = request;
   const { id, blocks, counters, stallMs } = context;
   const parts = partsOf(span, begin, end, blocks.blockSize);
-  const checksums = formatChecksums(parts.map((part) => crc32c(part)));
+  const checksums = formatChecksums(parts.map((part, i) => checksumOf(part, span.leases[i]!)));
   const length = end - begin;
   response.setTimeout(stallMs, () => cutOff(response, counters));
   response.writeHead(ranged ? 206 : 200, {
@@ -157,6 +158,11 @@ function partsOf(span: SpanLease, begin: number, end: number, blockSize: number)
     at = next;
   }
   return parts;
+}
+
+/** What is asked for is mostly whole blocks, and by every other node. */
+function checksumOf(part: Uint8Array, block: BlockLease): number {
+  return part.length === block.bytes.length ? block.checksum : crc32c(part);
 }
 
 function cutOff(response: ServerResponse, counters: PeerServerCounters): void {

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { SLOT_UNIT, Slab, type Slot, slotCost } from "../../../src/blocks/slab.js";
+import { borrowedSlot, SLOT_UNIT, Slab, type Slot, slotCost } from "../../../src/blocks/slab.js";
 import { adjoinAll } from "../../../src/util/adjoin.js";
+import { crc32c } from "../../../src/util/crc32c.js";
 
 const SEGMENT = 16 * SLOT_UNIT;
 
@@ -23,6 +24,28 @@ describe("Slab", () => {
       workingPeakBytes: SEGMENT,
     });
     second.release();
+  });
+
+  it("says which slots lie in memory that was never used", () => {
+    const slab = new Slab(SEGMENT);
+    const [first, second] = [slab.allocate(2 * SLOT_UNIT), slab.allocate(5)];
+    first.release();
+    second.release();
+    const run = slab.allocateRun([SLOT_UNIT, SLOT_UNIT, SLOT_UNIT, SLOT_UNIT]);
+    expect([first, second, ...run].map(({ fresh }) => fresh)).toEqual([true, true, false, false, false, true]);
+    expect(slab.allocate(SEGMENT).fresh).toBe(true);
+  });
+
+  it("works out a block's checksum once, and a reader's own memory's each time", () => {
+    const [block, own] = [new Slab(SEGMENT).allocate(9), borrowedSlot(new Uint8Array(9))];
+    const lease = block.lease(0);
+    for (const slot of [block, own]) {
+      slot.bytes.fill(1);
+      expect(slot.checksum).toBe(crc32c(slot.bytes));
+      slot.bytes.fill(2);
+    }
+    expect(lease.checksum).toBe(crc32c(new Uint8Array(9).fill(1)));
+    expect(own.checksum).toBe(crc32c(own.bytes));
   });
 
   it("frees a slot with its last holder, however often a lease is released", () => {

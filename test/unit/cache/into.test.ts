@@ -2,6 +2,7 @@
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import type { SlotSource } from "../../../src/cache/slot-source.js";
@@ -128,6 +129,42 @@ describe("from the origin", () => {
     own.release();
     joined.release();
     expect(origin.requests).toBe(1);
+  });
+
+  test("who joins gets the copy that memory holds: there is one of each block", async () => {
+    const origin = store();
+    const cache = await cacheOf(16);
+    const object = origin.object("a", 3 * BLOCK);
+    origin.shut();
+    const bytes = new Uint8Array(object.size);
+    const first = cache.acquire(object, 0, object.size, { priority: 0, into: { begin: 0, bytes } });
+    const second = cache.acquire(object, 0, object.size, { priority: 0 });
+    origin.open();
+    const [own, joined] = await Promise.all([first, second]);
+    expect(cache.slab.stats()).toMatchObject({ slots: 3, tierBytes: object.size, workingBytes: 0, workingPeakBytes: object.size });
+    own.copyTo(0, bytes);
+    expect(Buffer.compare(bytes, right(object))).toBe(0);
+    bytes.fill(0);
+    expect(Buffer.compare(joined.view(0, object.size), right(object))).toBe(0);
+    own.release();
+    joined.release();
+  });
+
+  test("room that was taken for copies is given back where the bytes do not come", async () => {
+    const origin = store();
+    const cache = await cacheOf(16);
+    const object = origin.object("a", 3 * BLOCK);
+    origin.shut();
+    const stop = new AbortController();
+    const into = { begin: 0, bytes: new Uint8Array(object.size) };
+    const reading = cache.acquire(object, 0, object.size, { priority: 0, into, signal: stop.signal });
+    while (cache.slab.stats().slots < 3) await nextTurn();
+    stop.abort();
+    await expect(reading).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    origin.open();
+    while (cache.slab.stats().slots > 0) await nextTurn();
+    await readInto(cache, object);
+    expect(cache.cachedBytes(object)).toBe(object.size);
   });
 
   test("who joins gets it also where the reader has left", async () => {

@@ -10,7 +10,7 @@ const leases = [
   [4, 10],
   [10, 20],
   [20, 26],
-].map(([begin, end]) => ({ begin: begin!, bytes: bytes.subarray(begin, end), release: () => {} }));
+].map(([begin, end]) => ({ begin: begin!, bytes: bytes.subarray(begin, end), checksum: 0, release: () => {} }));
 
 function rows(...indices: number[]): BatchRows {
   const batch = new BatchRows({ key: String, shardOf: () => 0, path: String }, indices.length);

@@ -20,6 +20,7 @@ const BLOCK = 32 * 2 ** 20;
 const SELF = identity("me", { blockSize: BLOCK });
 const OBJECT = new FakeStore().object("o", 3 * BLOCK);
 const DATA = new Uint8Array(new SharedArrayBuffer(BLOCK)).fill(7);
+const CRC = crc32c(DATA);
 const HEADERS = {
   ...objectHeaders({ uri: OBJECT.uri, size: OBJECT.size, etag: "1" }),
   [HEADER.peer]: "asker",
@@ -44,7 +45,7 @@ class Blocks {
     await unlessAborted(this.gate, demand.signal, "The read");
     this.leased++;
     this.held = end - begin;
-    return new HeldSpan(begin, end, [{ begin: 0, bytes: DATA, release: () => this.leased-- }], BLOCK);
+    return new HeldSpan(begin, end, [{ begin: 0, bytes: DATA, checksum: CRC, release: () => this.leased-- }], BLOCK);
   }
 }
 
@@ -102,6 +103,7 @@ describe("answers", () => {
     const part = await ask(PATH, { ...HEADERS, range: "bytes=5-9", [HEADER.priority]: "3" });
     expect(part).toMatchObject({ status: 206, body: "\x07".repeat(5) });
     expect(part.headers).toContain(`content-range: bytes 5-9/${BLOCK}`);
+    expect(part.headers).toContain(`x-millrace-crc32c: ${crc32c(DATA.subarray(5, 10)).toString(16).padStart(8, "0")}`);
     expect(blocks.demands).toMatchObject([
       { local: true, priority: 0 },
       { local: true, priority: 3, wide: false },
