@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { isMillraceError } from "../../src/errors.js";
 import { HttpStore } from "../../src/storage/http-store.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, type Shape, startOrigin } from "../support/origin/index.js";
 
 const BYTES = 3_000_000;
@@ -73,6 +74,6 @@ for (const tls of [false, true])
       if (shape.seed === undefined) expect(seen.failed).toBe(0);
       else expect(seen.failed).toBeGreaterThan(0);
       await store.close();
-      await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), 2000);
+      await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), IN_TIME);
     });
   });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openMillrace } from "../../src/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -41,7 +42,7 @@ async function savesUntil(options: object, path: string, killWhen: (saved: () =>
   child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
   const saved = () => text.split("\n").filter((line) => line.startsWith("saved")).length;
   try {
-    await expect.poll(() => text, { timeout: 20_000 }).toContain("open");
+    await expect.poll(() => text, IN_TIME).toContain("open");
     await killWhen(saved);
   } finally {
     child.kill("SIGKILL");
@@ -51,12 +52,12 @@ async function savesUntil(options: object, path: string, killWhen: (saved: () =>
 }
 
 test.each([
-  ["while it uploads", { firstByteMs: 300 }, async (saved: () => number) => expect.poll(saved, { timeout: 20_000 }).toBeGreaterThan(1)],
+  ["while it uploads", { firstByteMs: 300 }, async (saved: () => number) => expect.poll(saved, IN_TIME).toBeGreaterThan(1)],
   [
     "while it saves",
     { firstByteMs: 20_000 },
     async (saved: () => number) => {
-      await expect.poll(saved, { timeout: 20_000 }).toBeGreaterThan(0);
+      await expect.poll(saved, IN_TIME).toBeGreaterThan(0);
       await new Promise((resolve) => setTimeout(resolve, 30));
     },
   ],

@@ -8,6 +8,7 @@ import { openStore } from "../../src/storage/open-store.js";
 import { Pace } from "../../src/storage/pace.js";
 import { withRetry } from "../../src/storage/retry.js";
 import { makeDataset, sha256 } from "../support/datasets/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -70,7 +71,7 @@ test("an epoch under SlowDown is whole; the mill counts the answers and sends fe
   for await (const { columns, size } of loader.epoch(0)) for (let row = 0; row < size; row++) seen.add(sha256(columns.image.at(row)));
   expect(seen).toEqual(new Set(made.samples.map((sample) => sample.sha256)));
   const { statuses, inFlightMax } = await origin.stats();
-  await expect.poll(() => mill.stats().origin!.slowDowns).toBe(statuses[503]);
+  await expect.poll(() => mill.stats().origin!.slowDowns, IN_TIME).toBe(statuses[503]);
   expect(statuses[503]).toBeGreaterThan(0);
   expect(inFlightMax).toBeLessThanOrEqual(16);
   expect(mill.stats().origin!.concurrency).toBeLessThan(8);

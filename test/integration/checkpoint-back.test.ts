@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 import { runScript } from "../support/script-process.js";
@@ -270,7 +271,7 @@ describe("what an earlier mill has left", () => {
     const mill = await open();
     await origin.failNext(1000, "hang", { kind: "multipart" });
     await mill.saveCheckpoint("/ckpt/hung.safetensors", big(1), { write: "back" });
-    await expect.poll(async () => (await kinds()).multipart).toBeGreaterThan(0);
+    await expect.poll(async () => (await kinds()).multipart, IN_TIME).toBeGreaterThan(0);
     await mill.close();
     await origin.clearFaults();
     const next = await open();

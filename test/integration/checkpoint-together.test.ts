@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { type Millrace, openMillrace } from "../../src/index.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
 import { makeDataset } from "../support/datasets/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { freePort } from "../support/peers/daemon.js";
 import { s3Options } from "../support/s3-options.js";
@@ -51,7 +52,7 @@ test(`${NODES} nodes at once take each byte from the origin once, and the rest f
   const addresses = (await Promise.all(Array.from({ length: NODES }, () => freePort()))).map((port) => `127.0.0.1:${port}`);
   const nodes = await Promise.all(addresses.map((address) => open(address, addresses.join(","), "64MiB")));
   await vi.waitFor(() => expect(nodes.map((mill) => mill.stats().peers!.members)).toEqual(nodes.map(() => NODES)), {
-    timeout: 20_000,
+    ...IN_TIME,
     interval: 50,
   });
   await origin.reset();

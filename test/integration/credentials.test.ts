@@ -1,6 +1,7 @@
 /** Keys that expire, come from a function, or are none; asked of the caller's thread through either engine. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace, type S3Credentials } from "../../src/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -45,7 +46,7 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
         await short.invalidate("s3://data/1");
         await short.stat("s3://data/1");
         return asked;
-      })
+      }, IN_TIME)
       .toBeGreaterThan(1);
   });
 

@@ -11,6 +11,7 @@ import { newCounters, withCounters } from "../../src/storage/count.js";
 import { Hedger, withHedge } from "../../src/storage/hedge.js";
 import { HttpStore } from "../../src/storage/http-store.js";
 import { makeDataset, sha256 } from "../support/datasets/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, type Shape, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 import { runScript } from "../support/script-process.js";
@@ -91,10 +92,10 @@ describe.each([false, true])("TLS %s", (tls) => {
     const { mill, dataset } = await datasetBy(2);
     await origin.shape({ connectionBytesPerSecond: 100_000 });
     const reading = epochOf(dataset).catch((error: unknown) => error);
-    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBeGreaterThan(2), 5000);
+    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBeGreaterThan(2), IN_TIME);
     await mill.close();
     expect(await reading).toMatchObject({ code: "MILLRACE_CLOSED" });
-    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), 2000);
+    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), IN_TIME);
   });
 
   test.each(["close", "leave"])("a process ends by itself (%s), with a certificate trusted by NODE_EXTRA_CA_CERTS", async (end) => {
@@ -193,6 +194,6 @@ describe.each([false, true])("TLS %s", (tls) => {
     expect(seen.aborted).toBeGreaterThan(0);
     if (shape.seed === undefined) expect(seen.failed).toBe(0);
     else expect(seen.failed).toBeGreaterThan(0);
-    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), 2000);
+    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), IN_TIME);
   });
 });

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { crc32c } from "@node-rs/crc32";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { formatIdentity } from "../../../src/peers/peer-protocol.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { ManualClock } from "../../support/manual-clock.js";
 import { BLOCK, Cluster, identity, type Node } from "../../support/peers/nodes.js";
 import { type RawServer, rawServer, response } from "../../support/raw-server.js";
@@ -11,7 +12,7 @@ import { bytesOf } from "../../unit/cache/fake-store.js";
 let cluster = new Cluster();
 const raws: RawServer[] = [];
 afterEach(async () => {
-  for (const { cache } of cluster.nodes) await vi.waitFor(() => expect(cache.slab.stats().workingBytes).toBe(0));
+  for (const { cache } of cluster.nodes) await vi.waitFor(() => expect(cache.slab.stats().workingBytes).toBe(0), IN_TIME);
   for (const raw of raws.splice(0)) await raw.close();
   await cluster.close();
   cluster = new Cluster();
@@ -101,7 +102,7 @@ describe("a peer that answers wrongly", () => {
     const [next, a, b] = [await cluster.node("next"), await cluster.node("a"), await cluster.node("b")];
     cluster.store.shut();
     const reads = [read(a), read(b)];
-    await vi.waitFor(() => expect(next.server.inFlight).toBe(2));
+    await vi.waitFor(() => expect(next.server.inFlight).toBe(2), IN_TIME);
     cluster.store.open();
     await Promise.all(reads);
     expect(cluster.store.bytes).toBe(2 * BLOCK);
@@ -130,14 +131,14 @@ describe("a peer that answers wrongly", () => {
     const [next, a] = [await cluster.node("next"), await cluster.node("a")];
     // Its own read still waits for the owner when the other's comes.
     const own = read(next);
-    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await vi.waitFor(() => expect(asked).toHaveLength(1), IN_TIME);
     const others = read(a);
-    await vi.waitFor(() => expect(asked).toHaveLength(2));
+    await vi.waitFor(() => expect(asked).toHaveLength(2), IN_TIME);
     cluster.store.shut();
     asked[1]!.destroy();
-    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1));
+    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1), IN_TIME);
     asked[0]!.destroy();
-    await vi.waitFor(() => expect(next.client.stats().counters.fallbacks.unreachable).toBe(1));
+    await vi.waitFor(() => expect(next.client.stats().counters.fallbacks.unreachable).toBe(1), IN_TIME);
     cluster.store.open();
     await Promise.all([own, others]);
     await read(next);
@@ -168,7 +169,7 @@ describe("a frozen peer", () => {
     const node = await cluster.node("me", { client: { clock, random: () => 0 } });
     // Three at once: one deadline.
     const reads = ["a", "b", "c"].map((path) => read(node, path));
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(3));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(3), IN_TIME);
     await clock.advance(1499);
     expect(cluster.store.requests).toBe(0);
     await clock.advance(1);
@@ -180,17 +181,20 @@ describe("a frozen peer", () => {
     // A probe, beside the read; frozen, it fails.
     await clock.advance(125);
     await read(node, "e");
-    await vi.waitFor(() => expect(raw.requests.at(-1)).toMatch(/^GET \/v1\/peer /));
+    await vi.waitFor(() => expect(raw.requests.at(-1)).toMatch(/^GET \/v1\/peer /), IN_TIME);
     expect(node.client.stats().peers).toMatchObject([{ state: "half-open" }]);
     await clock.advance(1500);
-    await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "open" }]));
+    await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "open" }]), IN_TIME);
     thawed = true;
     await clock.advance(250);
     await read(node, "f");
-    await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "closed", reason: undefined, lastError: undefined }]));
+    await vi.waitFor(
+      () => expect(node.client.stats().peers).toMatchObject([{ state: "closed", reason: undefined, lastError: undefined }]),
+      IN_TIME,
+    );
     await read(node, "o");
     expect(node.cache.stats().peerBytes).toBe(2 * BLOCK);
-    await vi.waitFor(() => expect(clock.pending).toBe(0));
+    await vi.waitFor(() => expect(clock.pending).toBe(0), IN_TIME);
   });
 
   it("costs the deadline also where it freezes while it fetches", async () => {
@@ -198,12 +202,12 @@ describe("a frozen peer", () => {
     const clock = new ManualClock();
     const node = await cluster.node("me", { client: { clock } });
     const reading = read(node);
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(1), IN_TIME);
     // Twice where the sign of life had come before the clock moved, once else.
     await vi.waitFor(async () => {
       await clock.advance(1500);
       expect(node.client.stats().counters.fallbacks.slow).toBe(1);
-    });
+    }, IN_TIME);
     await reading;
   });
 
@@ -215,12 +219,12 @@ describe("a frozen peer", () => {
     const clock = new ManualClock();
     const node = await cluster.node("me", { client: { clock } });
     const reading = read(node);
-    await vi.waitFor(() => expect(socket).toBeDefined());
+    await vi.waitFor(() => expect(socket).toBeDefined(), IN_TIME);
     for (let i = 1; i <= 29; i++) {
       await clock.advance(1000);
       const timers = clock.sleeps.length;
       socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
-      await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers), { interval: 1 });
+      await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers), { ...IN_TIME, interval: 1 });
     }
     expect(node.client.stats().counters.fallbacks).toMatchObject({ failed: 0, slow: 0 });
     await clock.advance(1000);
@@ -236,12 +240,12 @@ describe("a frozen peer", () => {
     const clock = new ManualClock();
     const node = await cluster.node("me", { client: { clock } });
     const reading = read(node);
-    await vi.waitFor(() => expect(socket).toBeDefined());
+    await vi.waitFor(() => expect(socket).toBeDefined(), IN_TIME);
     for (let i = 1; i <= 5; i++) {
       await clock.advance(1400);
       const timers = clock.sleeps.length;
       socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
-      await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers));
+      await vi.waitFor(() => expect(clock.sleeps.length).toBeGreaterThan(timers), IN_TIME);
     }
     send(socket!, blocksHead());
     await reading;
@@ -261,10 +265,10 @@ describe("a frozen peer", () => {
     const node = await cluster.node("me");
     const controller = new AbortController();
     const reading = node.cache.acquire(cluster.object("o", BLOCK), 0, BLOCK, { priority: 0, signal: controller.signal });
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(1), IN_TIME);
     controller.abort();
     await expect(reading).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await vi.waitFor(() => expect(node.cache.stats().slab.workingBytes).toBe(0));
+    await vi.waitFor(() => expect(node.cache.stats().slab.workingBytes).toBe(0), IN_TIME);
     expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { slow: 0, unreachable: 0 } }, peers: [{ state: "closed" }] });
   });
 
@@ -273,7 +277,7 @@ describe("a frozen peer", () => {
     const node = await cluster.node("me");
     const reading = node.cache.acquire(cluster.object("o", BLOCK), 0, BLOCK, { priority: 0 });
     const failed = expect(reading).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(1), IN_TIME);
     await Promise.all([node.cache.close(), node.client.close(), failed]);
     expect(node.cache.slab.stats().workingBytes).toBe(0);
   });

@@ -2,6 +2,7 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace } from "../../../src/index.js";
 import { makeDataset, sha256 } from "../../support/datasets/index.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
 import { freePort } from "../../support/peers/daemon.js";
 import { s3Options } from "../../support/s3-options.js";
@@ -42,10 +43,7 @@ async function cluster(count = NODES): Promise<Millrace[]> {
 }
 
 const together = (nodes: readonly Millrace[], count: number) =>
-  vi.waitFor(() => expect(nodes.map((mill) => mill.stats().peers!.members)).toEqual(nodes.map(() => count)), {
-    timeout: 20_000,
-    interval: 50,
-  });
+  vi.waitFor(() => expect(nodes.map((mill) => mill.stats().peers!.members)).toEqual(nodes.map(() => count)), { ...IN_TIME, interval: 50 });
 
 /** Hashes of the samples of an epoch, of one rank or of all. */
 async function epoch(mill: Millrace, number: number, rank = 0, worldSize = 1): Promise<string[]> {
@@ -110,7 +108,7 @@ test("a peer with other options is left alone, and counted", async () => {
   };
   const one = await open(addresses[0]!, addresses.join(","), { logger });
   const other = await open(addresses[1]!, addresses.join(","), { cache: { memory: "64MiB", blockSize: "128KiB" } });
-  await vi.waitFor(() => expect(lines.join("\n")).toMatch(/cache\.blockSize \(65536 here, 131072 there\)/), { timeout: 20_000 });
+  await vi.waitFor(() => expect(lines.join("\n")).toMatch(/cache\.blockSize \(65536 here, 131072 there\)/), IN_TIME);
   expect((await epoch(one, 0)).sort()).toEqual(expected);
   expect((await epoch(other, 0)).sort()).toEqual(expected);
   expect(one.stats().peers).toMatchObject({ members: 1, strangers: 1, requests: 0 });

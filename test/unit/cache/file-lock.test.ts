@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FileLock } from "../../../src/cache/file-lock.js";
 import { isRunning, type ProcessIdentity, thisProcess } from "../../../src/cache/process-identity.js";
+import { IN_TIME } from "../../support/in-time.js";
 
 let folder: string;
 let path: string;
@@ -40,7 +41,7 @@ async function take(): Promise<boolean> {
 
 const stopped = () => {
   other.kill("SIGSTOP");
-  return vi.waitFor(async () => expect(await isRunning(holder, mine)).toBe(false));
+  return vi.waitFor(async () => expect(await isRunning(holder, mine)).toBe(false), IN_TIME);
 };
 
 describe("a holder that is late", () => {

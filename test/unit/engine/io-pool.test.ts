@@ -8,6 +8,7 @@ import type * as Loading from "../../../src/engine/module-loading.js";
 import { HttpTransports, rangeGet } from "../../../src/storage/http-get.js";
 import type { RangeRequest } from "../../../src/storage/range-answer.js";
 import type { ReadOptions } from "../../../src/storage/store.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { type RawServer, rawServer, response } from "../../support/raw-server.js";
 
 const SIZE = 1_000_000;
@@ -95,8 +96,7 @@ function read(transports: HttpTransports, server: RawServer, target: Uint8Array,
 }
 
 /** Resolves when the condition holds. */
-const until = (condition: () => boolean): Promise<void> =>
-  vi.waitFor(() => expect(condition()).toBe(true), { timeout: 10_000, interval: 5 });
+const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expect(condition()).toBe(true), { ...IN_TIME, interval: 5 });
 
 describe("bytes", () => {
   it.each([1, 2, 4])("are right from %i threads, and nothing is written beside them", async (threads) => {

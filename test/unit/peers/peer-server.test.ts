@@ -11,6 +11,7 @@ import { blocksPath, formatTerms, HEADER, type Headers, objectHeaders, PEER_PATH
 import { PeerServer, type PeerServerOptions } from "../../../src/peers/peer-server.js";
 import { deferred } from "../../../src/util/deferred.js";
 import { unlessAborted } from "../../../src/util/unless-aborted.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { ManualClock } from "../../support/manual-clock.js";
 import { identity } from "../../support/peers/nodes.js";
 import { FakeStore } from "../cache/fake-store.js";
@@ -105,7 +106,7 @@ describe("answers", () => {
       { local: true, priority: 0 },
       { local: true, priority: 3, wide: false },
     ]);
-    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]));
+    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]), IN_TIME);
     expect(server.counters).toMatchObject({ answered: 2, blocks: 2, bytes: BLOCK + 5 });
   });
 
@@ -115,12 +116,12 @@ describe("answers", () => {
     const gate = deferred<void>();
     blocks.gate = gate.promise;
     const { text } = raw(get(PATH, { ...HEADERS, range: "bytes=0-0" }));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     await clock.advance(200);
-    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(3)));
+    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(3)), IN_TIME);
     gate.resolve();
-    await vi.waitFor(() => expect(text()).toMatch(/HTTP\/1.1 206 /));
-    await vi.waitFor(() => expect(clock.pending).toBe(0));
+    await vi.waitFor(() => expect(text()).toMatch(/HTTP\/1.1 206 /), IN_TIME);
+    await vi.waitFor(() => expect(clock.pending).toBe(0), IN_TIME);
   });
 
   it("say no more than a code where the blocks cannot be had", async () => {
@@ -189,20 +190,20 @@ describe("what is held", () => {
     await start({ clock });
     blocks.gate = new Promise(() => {});
     const { text, closed } = raw(get(HOLD, { ...HEADERS, connection: "close" }));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     await clock.advance(20_000);
     await closed;
     expect(text()).toMatch(/102 Processing[\s\S]*HTTP\/1\.1 503 /);
-    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.busy]).toEqual([0, 0, 1]));
+    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.busy]).toEqual([0, 0, 1]), IN_TIME);
   });
 
   it("an asker that leaves ends the fetch", async () => {
     await start();
     blocks.gate = new Promise(() => {});
     const { socket } = raw(get(HOLD));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     socket.destroy();
-    await vi.waitFor(() => expect([server.inFlight, server.counters.abandoned]).toEqual([0, 1]));
+    await vi.waitFor(() => expect([server.inFlight, server.counters.abandoned]).toEqual([0, 1]), IN_TIME);
     expect(blocks.demands[0]!.signal!.aborted).toBe(true);
   });
 
@@ -276,12 +277,12 @@ describe("limits", () => {
     const gate = deferred<void>();
     blocks.gate = gate.promise;
     const first = ask(PATH, { ...HEADERS, range: "bytes=0-0" });
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     const busy = await ask(PATH);
     expect(busy).toMatchObject({ status: 503 });
     expect(busy.headers).toContain("retry-after: 1");
     const other = ask(PATH, { ...HEADERS, [HEADER.peer]: "other", range: "bytes=0-0" });
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(2));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(2), IN_TIME);
     gate.resolve();
     expect([(await first).status, (await other).status]).toEqual([206, 206]);
     expect(server.counters.refused.busy).toBe(1);
@@ -291,8 +292,8 @@ describe("limits", () => {
     await start({ limits: { stallMs: 50 } });
     const { socket, closed } = raw(get(PATH));
     socket.pause();
-    await vi.waitFor(() => expect(server.counters.cutOff).toBe(1), 5000);
-    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]));
+    await vi.waitFor(() => expect(server.counters.cutOff).toBe(1), IN_TIME);
+    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]), IN_TIME);
     socket.resume();
     await closed;
     expect(server.counters.answered).toBe(0);
@@ -303,10 +304,10 @@ describe("limits", () => {
     await start({ clock });
     const { socket, closed } = raw(get(PATH));
     socket.pause();
-    await vi.waitFor(() => expect(blocks.leased).toBe(1));
-    await vi.waitFor(() => expect(clock.pending).toBe(1));
+    await vi.waitFor(() => expect(blocks.leased).toBe(1), IN_TIME);
+    await vi.waitFor(() => expect(clock.pending).toBe(1), IN_TIME);
     await clock.advance(60_000);
-    await vi.waitFor(() => expect([server.counters.cutOff, blocks.leased]).toEqual([1, 0]));
+    await vi.waitFor(() => expect([server.counters.cutOff, blocks.leased]).toEqual([1, 0]), IN_TIME);
     socket.resume();
     await closed;
   });
@@ -314,7 +315,7 @@ describe("limits", () => {
   it("connections beyond the limit are dropped", async () => {
     await start({ limits: { connections: 1 } });
     const first = raw(get("/healthz", {}));
-    await vi.waitFor(() => expect(first.text()).toContain("ok"));
+    await vi.waitFor(() => expect(first.text()).toContain("ok"), IN_TIME);
     await raw(get("/healthz", {})).closed;
     expect(server.counters.dropped).toBe(1);
   });
@@ -343,7 +344,7 @@ describe("closing", () => {
     const gate = deferred<void>();
     blocks.gate = gate.promise;
     const answer = raw(get(PATH, { ...HEADERS, range: "bytes=0-9" }));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     const closing = server.close();
     answer.socket.write(get(PATH));
     gate.resolve();
@@ -358,11 +359,11 @@ describe("closing", () => {
     await start({ clock });
     blocks.gate = new Promise(() => {});
     const { closed } = raw(get(PATH));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     const closing = server.close();
     await clock.advance(5000);
     await Promise.all([closing, closed]);
-    await vi.waitFor(() => expect([server.inFlight, clock.pending]).toEqual([0, 0]));
+    await vi.waitFor(() => expect([server.inFlight, clock.pending]).toEqual([0, 0]), IN_TIME);
     expect(server.counters.abandoned).toBe(1);
   });
 });
