@@ -389,12 +389,15 @@ describe("what an earlier mill has left", () => {
   test("with the lock of a container that is gone is read at once, and uploaded when the lock is old enough", async () => {
     const lock = `${await leave("/ckpt/locked.safetensors", small(1))}.lock`;
     await writeFile(lock, OTHER);
-    const touched = Date.now() / 1000 - 8;
+    const now = Date.now;
+    const touched = now() / 1000 - 3;
     await utimes(lock, touched, touched);
     const mill = await open();
     await expectSaved(mill, "/ckpt/locked.safetensors", small(1));
     expect(await readFile(lock, "utf8")).toBe(OTHER);
+    const later = vi.spyOn(Date, "now").mockImplementation(() => now() + 8_000);
     await mill.flush();
+    later.mockRestore();
     expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 1 });
     expect(await spooled()).toEqual([]);
     await expectSaved(await elsewhere(), "/ckpt/locked.safetensors", small(1));

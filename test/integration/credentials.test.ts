@@ -40,14 +40,14 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     });
     asked = 0;
     await short.readFile("s3://data/0");
-    expect(asked).toBe(1);
+    const before = asked;
     await expect
       .poll(async () => {
         await short.invalidate("s3://data/1");
         await short.stat("s3://data/1");
         return asked;
       }, IN_TIME)
-      .toBeGreaterThan(1);
+      .toBeGreaterThan(before);
   });
 
   test("an expired token is replaced once, for GET and for control calls", async () => {
