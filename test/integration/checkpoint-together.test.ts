@@ -5,6 +5,7 @@ import { drawnBytes } from "../../src/testing/contract-bench.js";
 import { makeDataset } from "../support/datasets/index.js";
 import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
+import { PATIENT } from "../support/peers/cluster.js";
 import { freePort } from "../support/peers/daemon.js";
 import { s3Options } from "../support/s3-options.js";
 import { fileWith } from "../support/safetensors.js";
@@ -37,7 +38,7 @@ async function open(listen: string | undefined, discover: string, memory: string
     s3: s3Options(origin),
     cache: { memory },
     limits: { hedge: 0 },
-    ...(listen && { peers: { listen, discover, secret: "of all nodes" } }),
+    ...(listen && { peers: { listen, discover, secret: "of all nodes", timeout: PATIENT } }),
   });
   mills.push(mill);
   return mill;

@@ -9,7 +9,8 @@ import { type Origin, startOrigin } from "../../support/origin/index.js";
 import { addresses, nodeOptions, openCluster, PATIENT, SECRET } from "../../support/peers/cluster.js";
 
 const MIB = 2 ** 20;
-const OBJECTS = 24;
+// As many that each of three nodes owns some, however its id falls.
+const OBJECTS = 40;
 const SIZES = Array.from({ length: OBJECTS }, (_, i) => (i === 0 ? 20 * MIB + 5 : 100_000 + i));
 const TOTAL = SIZES.reduce((sum, size) => sum + size, 0);
 

@@ -4,12 +4,14 @@ import { type Millrace, type MillraceOptions, openMillrace } from "../../../src/
 import { makeDataset, sha256 } from "../../support/datasets/index.js";
 import { IN_TIME } from "../../support/in-time.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
+import { PATIENT } from "../../support/peers/cluster.js";
 import { freePort } from "../../support/peers/daemon.js";
 import { s3Options } from "../../support/s3-options.js";
 
 const NODES = 3;
 const SECRET = "of all nodes";
-const made = makeDataset({ format: "tfrecord", samples: 600, shards: 6, bytesPerSample: 40_000, indexed: true });
+/** Of as many shards that each node owns some, however its id falls: that one of three owns none of 36 is one chance in a million, of 6 one in four. */
+const made = makeDataset({ format: "tfrecord", samples: 600, shards: 36, bytesPerSample: 40_000, indexed: true });
 let origin: Origin;
 const mills: Millrace[] = [];
 
@@ -26,7 +28,7 @@ async function open(listen: string, discover: string, more: Partial<MillraceOpti
     s3: s3Options(origin),
     cache: { memory: "64MiB", blockSize: "64KiB" },
     limits: { hedge: 0 },
-    peers: { listen, discover, secret: SECRET },
+    peers: { listen, discover, secret: SECRET, timeout: PATIENT },
     ...more,
   });
   mills.push(mill);
