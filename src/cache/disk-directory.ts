@@ -79,6 +79,11 @@ export class DiskDirectory {
     });
   }
 
+  /** A name for a file in the making: what is left under it when this process is killed goes at the next scan. */
+  temp(): string {
+    return join(this.root, "tmp", `${this.#parts.me.instance}-${this.#temp++}`);
+  }
+
   /** True where the block's file is there, whoever wrote it. */
   onDisk(objectId: string, block: number): Promise<boolean> {
     return fileExists(join(this.root, blockPath(objectId, block, this.#parts.blockSize)));
@@ -194,10 +199,9 @@ export class DiskDirectory {
   }
 
   async #write(path: string, id: string, block: number, bytes: Uint8Array): Promise<boolean> {
-    const temp = join(this.root, "tmp", `${this.#parts.me.instance}-${this.#temp++}`);
     const written = this.#writers(() =>
       this.health.attempt(async () => {
-        await writeFileAtomically(temp, join(this.root, path), [encodeHeader(id, block, bytes), bytes]);
+        await writeFileAtomically(this.temp(), join(this.root, path), [encodeHeader(id, block, bytes), bytes]);
         return true;
       }, true),
     );

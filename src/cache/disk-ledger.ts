@@ -3,11 +3,12 @@
  * granted beyond them; used + grants never exceed the capacity. A process writes within its grant without asking, and settles now and then.
  * One that died counts as having used all of its grant, until a scan by a process that is alone finds the truth.
  */
+import { randomUUID } from "node:crypto";
 import { readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { DiskCounters } from "./disk-counters.js";
 import { errorCode, removeFile, writeFileAtomically } from "./file-io.js";
-import { FileLock } from "./file-lock.js";
+import { FileLock, QUICK } from "./file-lock.js";
 import { isGone, type ProcessIdentity, parseIdentity } from "./process-identity.js";
 
 /** A heartbeat this old means dead where the pid cannot tell (another container on the same directory). */
@@ -40,7 +41,8 @@ export class DiskLedger {
     this.#me = me;
     this.#free = capacity;
     this.#known = known;
-    this.#lock = new FileLock(join(root, "ledger.lock"), me, counters);
+    const temp = () => join(root, "tmp", `${me.instance}-${randomUUID()}`);
+    this.#lock = new FileLock(join(root, "ledger.lock"), me, counters, QUICK, temp);
   }
 
   /** Bytes that could still be taken, as far as is known here. */

@@ -49,7 +49,8 @@ export class DiskRoom {
   async reserve(length: number, claim: Claim): Promise<boolean> {
     const charge = this.charge(length);
     if (charge > this.#limits.capacity || this.#health.disabled !== undefined) return false;
-    if (this.#take(charge, claim)) return true;
+    // Whoever waits for a grant or an eviction is not to find it taken by one who came later, and the directory full.
+    if (this.#one.activeCount + this.#one.pendingCount === 0 && this.#take(charge, claim)) return true;
     if (performance.now() < (this.#fullUntil.get(claim) ?? 0)) return false;
     return this.#one(() => this.#make(charge, claim));
   }

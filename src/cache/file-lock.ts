@@ -2,6 +2,7 @@
  * A lock that is a file made with O_EXCL: Node has no flock. It saves work and keeps the ledger tidy, and nothing more: cached bytes are right
  * without it, because files appear by rename and are checked when read.
  */
+import { randomUUID } from "node:crypto";
 import { link, readFile, rename, stat, utimes, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DiskCounters } from "./disk-counters.js";
@@ -20,7 +21,7 @@ export interface LockTimes {
 /** A holder that is seen to run, by a waiter of the same machine, is late and no more: a busy machine may keep it from its heartbeat. */
 const RUNNING_STALE_MS = 5_000;
 /** A loop may wait for the lock: a holder that stands still costs it this, and one that was only late costs a little order. */
-const QUICK: LockTimes = { stoppedMs: 600, staleMs: 1_500, heartbeatMs: 300 };
+export const QUICK: LockTimes = { stoppedMs: 600, staleMs: 1_500, heartbeatMs: 300 };
 /** Nobody waits for the lock, and to take it over from one that was only late costs more than to wait. */
 export const PATIENT: LockTimes = { stoppedMs: 10_000, staleMs: 10_000, heartbeatMs: 1_000 };
 /** Far longer than the time after which a lock is taken over: whoever waits gets it, or something else is wrong. */
@@ -29,15 +30,21 @@ const POLL_MS = 5;
 
 export type LockCounters = Pick<DiskCounters, "lockTakeovers" | "lockTimeouts">;
 
+/** Errors of file systems that have no hard links. */
+const NO_LINKS: ReadonlySet<string | undefined> = new Set(["EPERM", "ENOSYS", "ENOTSUP", "EOPNOTSUPP"]);
+
 export class FileLock {
   readonly #path: string;
+  readonly #temp: () => string;
   readonly #me: ProcessIdentity;
   readonly #counters: LockCounters;
   readonly #times: LockTimes;
   #heartbeat: NodeJS.Timeout | undefined;
 
-  constructor(path: string, me: ProcessIdentity, counters: LockCounters, times: LockTimes = QUICK) {
+  /** `temp`: a name of nobody else's, in the same file system. Default: beside the lock. */
+  constructor(path: string, me: ProcessIdentity, counters: LockCounters, times: LockTimes = QUICK, temp?: () => string) {
     this.#path = path;
+    this.#temp = temp ?? (() => `${path}.${randomUUID()}`);
     this.#me = me;
     this.#counters = counters;
     this.#times = times;
@@ -102,13 +109,22 @@ export class FileLock {
     if (await this.kept().catch(() => false)) await removeFile(this.#path).catch(() => false);
   }
 
+  /** It gets its name when it says whose it is: of a process that is killed in between nothing is left that only its age would tell. */
   async #make(): Promise<boolean> {
+    const temp = this.#temp();
+    const text = JSON.stringify(this.#me);
     try {
-      await writeFile(this.#path, JSON.stringify(this.#me), { flag: "wx" });
+      await writeFile(temp, text, { flag: "wx" });
+      await link(temp, this.#path).catch((error) => {
+        if (!NO_LINKS.has(errorCode(error))) throw error;
+        return writeFile(this.#path, text, { flag: "wx" });
+      });
       return true;
     } catch (error) {
       if (errorCode(error) !== "EEXIST") throw error;
       return false;
+    } finally {
+      await removeFile(temp).catch(() => false);
     }
   }
 
@@ -121,11 +137,11 @@ export class FileLock {
       (facts) => facts.mtimeMs,
       () => Date.now(),
     );
-    // A holder that died between making the file and writing into it leaves it empty: then only its age tells.
+    // Without hard links a holder that died between making the file and writing into it leaves it empty: then only its age tells.
     const gone = holder !== undefined && isGone(holder, this.#me);
     const late = Date.now() - touched;
     if (!gone && (late < this.#times.stoppedMs || late < (await this.#patienceWith(holder)))) return false;
-    const aside = `${this.#path}.${this.#me.instance}`;
+    const aside = this.#temp();
     try {
       await rename(this.#path, aside);
       // Another waiter may have been quicker, and this be its new lock: give it back.

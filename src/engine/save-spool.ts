@@ -42,7 +42,8 @@ export class Spool {
     this.id = id;
     this.#directory = directory;
     this.#folder = join(directory.root, SAVES);
-    this.#lock = new FileLock(join(this.#folder, `${id}.lock`), me, { lockTakeovers: 0, lockTimeouts: 0 }, PATIENT);
+    const counters = { lockTakeovers: 0, lockTimeouts: 0 };
+    this.#lock = new FileLock(join(this.#folder, `${id}.lock`), me, counters, PATIENT, () => directory.temp());
   }
 
   /** Room for files of these sizes, in the directory that has most of it. Throws MILLRACE_NO_SPACE where none has. */
@@ -119,7 +120,7 @@ export class Spool {
     const whole = async function* () {
       yield bytes;
     };
-    await writeFileWhole(this.journalPath, whole(), {});
+    await writeFileWhole(this.journalPath, whole(), {}, this.#directory.temp());
   }
 
   /** A file's parts, read and checked; each is its reader's to release. Throws MILLRACE_CORRUPT. */

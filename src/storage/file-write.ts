@@ -14,14 +14,21 @@ const UNSYNCED: ReadonlySet<string> = new Set(["EINVAL", "ENOTSUP", "ENOSYS", "E
 /** Folders that were looked at: once a process is enough. */
 const swept = new Set<string>();
 
-/** Writes the file beside its place and renames it there once it is on the disk, so that no one ever sees half of it. Throws MILLRACE_CONFIG for a folder. */
-export async function writeFileWhole(name: string, parts: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<BigIntStats> {
+/**
+ * Writes the file beside its place, or as `temp` in the same file system, and renames it there once it is on the disk, so that no one ever sees half of it.
+ * Throws MILLRACE_CONFIG for a folder.
+ */
+export async function writeFileWhole(
+  name: string,
+  parts: AsyncIterable<Uint8Array>,
+  options: WriteOptions,
+  temp: string = `${dirname(name)}/${TEMP_MARK}${randomUUID()}`,
+): Promise<BigIntStats> {
   const folder = dirname(name);
   if ((await stat(name).catch(() => undefined))?.isDirectory())
     throw new MillraceError("MILLRACE_CONFIG", `file://${name}: there is a folder of this name: give the name of a file in it`);
   await mkdir(folder, { recursive: true });
   await sweep(folder);
-  const temp = `${folder}/${TEMP_MARK}${randomUUID()}`;
   try {
     const stats = await fillFile(temp, parts, options);
     throwIfAborted(options.signal, "The write");

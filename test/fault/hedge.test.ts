@@ -5,6 +5,7 @@ import { newCounters, withCounters } from "../../src/storage/count.js";
 import { Hedger, withHedge } from "../../src/storage/hedge.js";
 import { openStore } from "../../src/storage/open-store.js";
 import { makeDataset, sha256 } from "../support/datasets/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -74,7 +75,7 @@ test.each(["s3", "http"])(
     expect(counters.reads).toBe(reads + counters.hedges);
     expect(stats.requests).toBeLessThanOrEqual(reads + counters.hedges);
     expect(counters.bytes).toBe(received);
-    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), 2000);
+    await vi.waitFor(async () => expect((await origin.stats()).inFlight).toBe(0), IN_TIME);
   },
 );
 
@@ -100,7 +101,7 @@ test.each(["inline", "worker"] as const)(
       expect((await origin.stats()).faults).toBe(hung.length);
     }
     const { kinds } = await origin.stats();
-    await vi.waitFor(() => expect(mill.stats().origin!.inFlight).toBe(0), 2000);
+    await vi.waitFor(() => expect(mill.stats().origin!.inFlight).toBe(0), IN_TIME);
     const { requests = 0, hedges = 0, hedgeWins, retries } = mill.stats().origin as Record<string, number>;
     expect(retries).toBe(0);
     expect(hedges).toBeGreaterThanOrEqual(4);

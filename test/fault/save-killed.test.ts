@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { openMillrace } from "../../src/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -36,12 +37,13 @@ async function savesUntil(options: object, path: string, killWhen: (saved: () =>
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, NODE_OPTIONS: "", NODE_V8_COVERAGE: "", NODE_NO_WARNINGS: "1" },
   });
-  const ended = new Promise((resolve) => child.once("exit", resolve));
+  // With what it said last.
+  const ended = new Promise((resolve) => child.once("close", resolve));
   let text = "";
   child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
   const saved = () => text.split("\n").filter((line) => line.startsWith("saved")).length;
   try {
-    await expect.poll(() => text, { timeout: 20_000 }).toContain("open");
+    await expect.poll(() => text, IN_TIME).toContain("open");
     await killWhen(saved);
   } finally {
     child.kill("SIGKILL");
@@ -51,12 +53,12 @@ async function savesUntil(options: object, path: string, killWhen: (saved: () =>
 }
 
 test.each([
-  ["while it uploads", { firstByteMs: 300 }, async (saved: () => number) => expect.poll(saved, { timeout: 20_000 }).toBeGreaterThan(1)],
+  ["while it uploads", { firstByteMs: 300 }, async (saved: () => number) => expect.poll(saved, IN_TIME).toBeGreaterThan(1)],
   [
     "while it saves",
     { firstByteMs: 20_000 },
     async (saved: () => number) => {
-      await expect.poll(saved, { timeout: 20_000 }).toBeGreaterThan(0);
+      await expect.poll(saved, IN_TIME).toBeGreaterThan(0);
       await new Promise((resolve) => setTimeout(resolve, 30));
     },
   ],
@@ -90,3 +92,26 @@ test.each([
   },
   90_000,
 );
+
+test("at no moment does the folder hold a file that the next process would not know", async () => {
+  const disk = await mkdtemp(join(folder, "disk-"));
+  const cache = { memory: "64MiB", disk: [{ path: disk, capacity: "300MiB" }] };
+  const mill = await openMillrace({ engine: "inline", cache, s3: s3Options(origin), mounts: { "/ckpt": "s3://data/ckpt" } });
+  const endings = new Set<string>();
+  let ended = false;
+  const save = async () => {
+    for (let n = 1; n <= 5; n++)
+      await mill.saveCheckpoint(`/ckpt/seen-${n}.safetensors`, [{ name: "t", dtype: "U8", shape: [2], data: new Uint8Array(2) }], {
+        write: "back",
+      });
+    await mill.flush();
+  };
+  const saved = save().finally(() => {
+    ended = true;
+  });
+  while (!ended)
+    for (const name of await readdir(join(disk, "millrace-v1", "saves"))) endings.add(name.replace(/^\d+-[0-9a-f]{12}-\d+/, ""));
+  await saved;
+  expect([...endings].sort()).toEqual(["-0.data", ".json", ".lock"]);
+  await mill.close();
+});

@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { newCounters, type StoreCounters, withCounters } from "../../src/storage/count.js";
+import type { HttpTimeouts } from "../../src/storage/http-timeouts.js";
 import { Limiter, withLimits } from "../../src/storage/limit.js";
 import { openStore } from "../../src/storage/open-store.js";
 import { withRetry } from "../../src/storage/retry.js";
@@ -27,10 +28,10 @@ beforeAll(async () => {
 });
 afterAll(() => origin?.close());
 
-/** The store as the engine builds it, with short waits. */
-async function guarded(uri: string, counters: StoreCounters, limiter: Limiter): Promise<Store> {
+/** The store as the engine builds it, with short waits between tries. */
+async function guarded(uri: string, counters: StoreCounters, limiter: Limiter, timeouts: HttpTimeouts = {}): Promise<Store> {
   const s3 = { endpoint: origin.endpoint, forcePathStyle: true, credentials: keys(origin) };
-  const store = await openStore(uri, { s3, timeouts: { connectMs: 1000, headMs: 300, stallMs: 300 } });
+  const store = await openStore(uri, { s3, timeouts });
   const onRetry = () => {
     counters.retries++;
   };
@@ -49,7 +50,8 @@ for (const [name, shape] of SHAPES)
       await origin.shape(shape);
       const counters = newCounters();
       const limiter = new Limiter({ concurrency: 8 });
-      const store = await guarded(scheme === "s3" ? "s3://b" : origin.endpoint, counters, limiter);
+      const hasty = { connectMs: 1000, headMs: 300, stallMs: 300 };
+      const store = await guarded(scheme === "s3" ? "s3://b" : origin.endpoint, counters, limiter, hasty);
       const prefix = scheme === "s3" ? "" : "b/";
       await Promise.all([...hashes].map(async ([path, expected]) => expect(await readWhole(store, prefix + path)).toBe(expected)));
       expect(counters.errors).toBe(counters.retries);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Millrace, type MillraceOptions, type NamedTensor, openMillrace, type Progress } from "../../src/index.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 import { runScript } from "../support/script-process.js";
@@ -267,7 +268,7 @@ describe("an upload that fails for good", () => {
     await refused(mill, ["/ckpt/waits.safetensors", 1]);
     await origin.shape({ firstByteMs: 200 });
     const newer = mill.saveCheckpoint("/ckpt/waits.safetensors", small(2));
-    await expect.poll(async () => (await kinds()).put).toBe(2);
+    await expect.poll(async () => (await kinds()).put, IN_TIME).toBe(2);
     await mill.flush();
     await newer;
     expect(saves(mill)).toMatchObject({ uploaded: 0, failed: 0, through: 1 });
@@ -331,7 +332,7 @@ describe("what an earlier mill has left", () => {
     const mill = await open();
     await origin.failNext(1000, "hang", { kind: "multipart" });
     await mill.saveCheckpoint("/ckpt/hung.safetensors", big(1), { write: "back" });
-    await expect.poll(async () => (await kinds()).multipart).toBeGreaterThan(0);
+    await expect.poll(async () => (await kinds()).multipart, IN_TIME).toBeGreaterThan(0);
     await mill.close();
     await origin.clearFaults();
     const next = await open();
@@ -469,12 +470,15 @@ describe("what an earlier mill has left", () => {
   test("with the lock of a container that is gone is read at once, and uploaded when the lock is old enough", async () => {
     const lock = `${await leave("/ckpt/locked.safetensors", small(1))}.lock`;
     await writeFile(lock, OTHER);
-    const touched = Date.now() / 1000 - 8;
+    const now = Date.now;
+    const touched = now() / 1000 - 3;
     await utimes(lock, touched, touched);
     const mill = await open();
     await expectSaved(mill, "/ckpt/locked.safetensors", small(1));
     expect(await readFile(lock, "utf8")).toBe(OTHER);
+    const later = vi.spyOn(Date, "now").mockImplementation(() => now() + 8_000);
     await mill.flush();
+    later.mockRestore();
     expect(saves(mill)).toMatchObject({ pending: 0, uploaded: 1 });
     expect(await spooled()).toEqual([]);
     await expectSaved(await elsewhere(), "/ckpt/locked.safetensors", small(1));

@@ -7,6 +7,7 @@ import { type Millrace, MillraceError, type MillraceOptions, type NamedTensor, o
 import { MemoryStore } from "../../src/storage/memory-store.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
 import { startCutting } from "../support/cutting-proxy.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -167,12 +168,15 @@ describe("sharded", () => {
     // The index is the only object put whole: its shard is more than a part.
     await origin.failNext(100, "hang", { kind: "put" });
     const saving = mill.saveCheckpoint(path, stopping, { maxShardBytes: "1GiB", signal: stop.signal });
-    await expect.poll(async () => (await kinds()).put).toBeGreaterThan(1);
+    await expect.poll(async () => (await kinds()).put, IN_TIME).toBeGreaterThan(1);
     stop.abort();
     await expect(saving).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
     await origin.clearFaults();
     await expect
-      .poll(() => paths(mills[0]!, "/ckpt/kept").then(async () => (await mill.invalidate("/ckpt/kept")) >= 0 && paths(mill, "/ckpt/kept")))
+      .poll(
+        () => paths(mills[0]!, "/ckpt/kept").then(async () => (await mill.invalidate("/ckpt/kept")) >= 0 && paths(mill, "/ckpt/kept")),
+        IN_TIME,
+      )
       .toEqual(before);
     await expectSaved(await open(), path, small(1));
   });
@@ -229,7 +233,7 @@ describe("an index that was written though its answer was lost, of a checkpoint 
     const mill = await open();
     const saving = mill.saveCheckpoint(target, small(4), { maxShardBytes: 8, signal: stop.signal });
     await expect(saving).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await expect.poll(async () => (await below()).filter((path) => before.includes(path))).toEqual([`${target}.index.json`]);
+    await expect.poll(async () => (await below()).filter((path) => before.includes(path)), IN_TIME).toEqual([`${target}.index.json`]);
     lost.mockRestore();
     await expectSaved(await open(), target, small(4));
   });
@@ -362,15 +366,15 @@ describe("failures", () => {
       await origin.shape({ firstByteMs: 300 });
       const saving = mill.saveCheckpoint(`/ckpt/${end}.safetensors`, tensors, { signal: stop.signal });
       saving.catch(() => {});
-      await expect.poll(async () => (await kinds()).multipart).toBeGreaterThan(1);
+      await expect.poll(async () => (await kinds()).multipart, IN_TIME).toBeGreaterThan(1);
       if (end === "abort") stop.abort();
       else await mill.close();
       await expect(saving).rejects.toMatchObject({ code: end === "abort" ? "MILLRACE_ABORTED" : "MILLRACE_CLOSED" });
       // The answer to AbortMultipartUpload, and to nothing else here.
-      await expect.poll(async () => (await origin.stats()).statuses["204"]).toBe(1);
+      await expect.poll(async () => (await origin.stats()).statuses["204"], IN_TIME).toBe(1);
       const other = await open();
       await expect(other.stat(`/ckpt/${end}.safetensors`)).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
-      if (end === "abort") await expect.poll(() => mill.stats().memory!.workingBytes).toBe(0);
+      if (end === "abort") await expect.poll(() => mill.stats().memory!.workingBytes, IN_TIME).toBe(0);
     }
   });
 
@@ -400,7 +404,7 @@ describe("failures", () => {
     const data = new Uint8Array(88 * MIB);
     const saving = mill.saveCheckpoint("/ckpt/gone.safetensors", [{ name: "t", dtype: "U8", shape: [data.length], data }]);
     saving.catch(() => {});
-    if (when === "meanwhile") await expect.poll(async () => (await kinds()).multipart).toBeGreaterThan(2);
+    if (when === "meanwhile") await expect.poll(async () => (await kinds()).multipart, IN_TIME).toBeGreaterThan(2);
     structuredClone(data.buffer, { transfer: [data.buffer] });
     await expect(saving).rejects.toMatchObject({ code: "MILLRACE_CONFIG", message: expect.stringContaining("transferred") });
     await expect(mill.stat("/ckpt/gone.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });

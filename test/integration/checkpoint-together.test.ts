@@ -3,7 +3,9 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { type Millrace, openMillrace } from "../../src/index.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
 import { makeDataset } from "../support/datasets/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
+import { PATIENT } from "../support/peers/cluster.js";
 import { freePort } from "../support/peers/daemon.js";
 import { s3Options } from "../support/s3-options.js";
 import { fileWith } from "../support/safetensors.js";
@@ -36,7 +38,7 @@ async function open(listen: string | undefined, discover: string, memory: string
     s3: s3Options(origin),
     cache: { memory },
     limits: { hedge: 0 },
-    ...(listen && { peers: { listen, discover, secret: "of all nodes" } }),
+    ...(listen && { peers: { listen, discover, secret: "of all nodes", timeout: PATIENT } }),
   });
   mills.push(mill);
   return mill;
@@ -51,7 +53,7 @@ test(`${NODES} nodes at once take each byte from the origin once, and the rest f
   const addresses = (await Promise.all(Array.from({ length: NODES }, () => freePort()))).map((port) => `127.0.0.1:${port}`);
   const nodes = await Promise.all(addresses.map((address) => open(address, addresses.join(","), "64MiB")));
   await vi.waitFor(() => expect(nodes.map((mill) => mill.stats().peers!.members)).toEqual(nodes.map(() => NODES)), {
-    timeout: 20_000,
+    ...IN_TIME,
     interval: 50,
   });
   await origin.reset();

@@ -9,7 +9,7 @@ import { parse } from "yaml";
 import { run } from "../../src/cli/run.js";
 import { KeptConsole } from "../support/cli/console.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
-import { addresses } from "../support/peers/cluster.js";
+import { addresses, PATIENT } from "../support/peers/cluster.js";
 import { s3Options } from "../support/s3-options.js";
 import { startScript } from "../support/script-process.js";
 
@@ -58,6 +58,7 @@ async function configOf(i: number, more: object = {}): Promise<string> {
       listen: at[i],
       health: i === 0 ? healthAt : undefined,
       discover: at.join(","),
+      timeout: PATIENT,
       secret: { $env: "PEERS_SECRET" },
       labels: { node: { $env: "NODE_NAME" } },
     },

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openMillrace } from "../../src/index.js";
 import { makeDataset } from "../support/datasets/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 import { runScript } from "../support/script-process.js";
@@ -106,10 +107,10 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
       dataset.get(3),
       dataset.loader({ batchSize: 10 }).epoch(0)[Symbol.asyncIterator]().next(),
     ].map(outcome);
-    await expect.poll(async () => (await origin.stats()).inFlight).toBeGreaterThan(4);
+    await expect.poll(async () => (await origin.stats()).inFlight, IN_TIME).toBeGreaterThan(4);
     await mill.close();
     expect(await Promise.all(calls)).toEqual(calls.map(() => "MILLRACE_CLOSED"));
-    await expect.poll(async () => (await origin.stats()).inFlight).toBe(0);
+    await expect.poll(async () => (await origin.stats()).inFlight, IN_TIME).toBe(0);
     expect((await readdir(disk)).filter((name) => name.startsWith("millrace-copy-"))).toEqual([]);
   });
 

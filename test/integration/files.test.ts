@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace, type Progress } from "../../src/index.js";
 import { drawnBytes } from "../../src/testing/contract-bench.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -187,7 +188,7 @@ describe("writeFile", () => {
       }
     };
     await expect(mill.writeFile("/m/small.txt", endless(), { signal: stop.signal })).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await expect.poll(() => returned).toBe(true);
+    await expect.poll(() => returned, IN_TIME).toBe(true);
     expect(Buffer.from(await mill.readFile("/m/small.txt")).toString()).toBe("small");
     await expect(mill.writeFile("/fixed/small.txt", "x")).rejects.toMatchObject({
       code: "MILLRACE_PERMISSION",
@@ -215,7 +216,7 @@ describe("writeFile", () => {
       }
     };
     await expect(mill.writeFile("/m/denied", endless())).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
-    await expect.poll(() => returned).toBe(true);
+    await expect.poll(() => returned, IN_TIME).toBe(true);
   });
 
   test("more than is kept in hand is written, and read again from the origin", async () => {
@@ -238,7 +239,7 @@ describe("list and stat", () => {
     const mill = await open();
     await origin.reset();
     for await (const { path } of mill.list("s3://listed/many")) if (path.endsWith("00001")) break;
-    await expect.poll(async () => (await origin.stats()).inFlight).toBe(0);
+    await expect.poll(async () => (await origin.stats()).inFlight, IN_TIME).toBe(0);
     expect((await kinds()).list).toBeLessThanOrEqual(2);
     expect(await paths(mill.list("s3://listed/many"))).toEqual(names.map((name) => `s3://listed/${name}`));
     expect(await paths(mill.list("s3://listed/many/00007"))).toEqual(["s3://listed/many/00007"]);
@@ -315,7 +316,7 @@ describe("materialize", () => {
     const alone = mill.materialize("/m/large.bin", { signal: late.signal });
     setTimeout(() => late.abort(), 50);
     await expect(alone).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await expect.poll(() => leftIn(disk)).toEqual([]);
+    await expect.poll(() => leftIn(disk), IN_TIME).toEqual([]);
   });
 
   test("a failure is told and leaves nothing; the next call tries again", async () => {

@@ -41,9 +41,10 @@ async function local(...given: Parameters<typeof localDataset>): Promise<LocalDa
   folders.push(await localDataset(...given));
   return folders.at(-1)!;
 }
+const turn = () => new Promise((resolve) => setTimeout(resolve, 2));
 /** Until it holds: what is counted happens in turns of the event loop, never in a certain time. */
 async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 2));
+  while (!holds()) await turn();
 }
 /** Of reads that were under way at an abort the slots come back when their I/O has ended, which nobody waits for. */
 const working = (mill: Millrace) => mill.stats().memory!.workingBytes;
@@ -116,8 +117,12 @@ describe("two iterations of one loader", () => {
     first.catch(() => {});
     // The worker spins: it is ended some time after it was told to stop, and the second run waits for that.
     await until(() => origin.reads.length > 0 && (mill.stats().origin!.inFlight as number) === 0 && working(mill) !== 0);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const before = origin.reads.length;
+    let before = origin.reads.length;
+    for (let quiet = 0; quiet < 20; quiet++) {
+      await turn();
+      if (origin.reads.length !== before) quiet = 0;
+      before = origin.reads.length;
+    }
     const second = loader.epoch(1)[Symbol.asyncIterator]().next();
     second.catch(() => {});
     await expect(first).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });

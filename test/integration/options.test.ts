@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace } from "../../src/index.js";
+import { IN_TIME } from "../support/in-time.js";
 
 const MIB = 2 ** 20;
 const mills: Millrace[] = [];
@@ -47,7 +48,7 @@ test.each([
     for (const i of [0, 1]) await mill.readFile(`file://${folder}/${i}.bin`, { signal: controller.signal });
   })();
   both.catch(() => {});
-  await expect.poll(() => figure(mill, "origin", "queued")).toBe(1);
+  await expect.poll(() => figure(mill, "origin", "queued"), IN_TIME).toBe(1);
   controller.abort();
   await expect(both).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
   expect(figure(mill, "origin", "requests")).toBe(1);
@@ -83,7 +84,7 @@ test("cache.disk watermarks: lru data fills a directory to the high one, and lea
   for (let i = 0; i < 12; i++) {
     await mill.readFile(`/m/${i}.bin`);
     // A block that goes while it is being written gives its room back only then, and another goes in its stead.
-    await expect.poll(() => figure(mill, "disk", "writes")).toBe(i + 1);
+    await expect.poll(() => figure(mill, "disk", "writes"), IN_TIME).toBe(i + 1);
   }
   expect(figure(mill, "disk", "chargedBytes")).toBeLessThanOrEqual(0.5 * capacity);
   // Seven files fit below the high mark; the eighth makes room down to the low one, four at once, and so does the twelfth.

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { openMillrace } from "../../src/index.js";
 import { HttpStore } from "../../src/storage/http-store.js";
+import type { HttpTimeouts } from "../../src/storage/http-timeouts.js";
 import { Proxies } from "../../src/storage/proxies.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { startProxy, type TestProxy } from "../support/proxy.js";
@@ -11,7 +12,6 @@ import { s3Options } from "../support/s3-options.js";
 
 const BODY = Buffer.from(Uint8Array.from({ length: 100_000 }, (_, i) => (i * 7) >>> 3));
 const hash = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
-const TIMEOUTS = { connectMs: 1000, headMs: 500, stallMs: 500 };
 
 const open: { close(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -68,8 +68,8 @@ describe("a store behind a proxy", () => {
   const HEAD = { "content-length": 10, etag: '"v"', connection: "close" };
   const part = { "content-length": 4, "content-range": "bytes 2-5/10", etag: '"v"', connection: "close" };
   const object = { path: "x", size: 10, etag: '"v"', lastModified: undefined };
-  const storeOf = (proxy: string, root = "http://a.test") => {
-    const store = new HttpStore(root, TIMEOUTS, undefined, new Proxies({ http_proxy: proxy, https_proxy: proxy }));
+  const storeOf = (proxy: string, root = "http://a.test", timeouts: HttpTimeouts = {}) => {
+    const store = new HttpStore(root, timeouts, undefined, new Proxies({ http_proxy: proxy, https_proxy: proxy }));
     open.push(store);
     return store;
   };
@@ -116,7 +116,7 @@ describe("a store behind a proxy", () => {
     const silent = await rawServer(() => undefined);
     open.push(silent);
     for (const root of ["http://a.test", "https://a.test"]) {
-      const waiting = storeOf(silent.url, root).readInto(object, 2, [new Uint8Array(4)]);
+      const waiting = storeOf(silent.url, root, { connectMs: 500, headMs: 500 }).readInto(object, 2, [new Uint8Array(4)]);
       await expect(waiting).rejects.toMatchObject({ code: "MILLRACE_TIMEOUT" });
       const dead = storeOf("http://127.0.0.1:1", root).readInto(object, 2, [new Uint8Array(4)]);
       await expect(dead).rejects.toMatchObject({ code: "MILLRACE_UNAVAILABLE" });

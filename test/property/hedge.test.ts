@@ -160,7 +160,8 @@ test("any number of reads: one claim, bytes of one request, an end after both, a
     hedged.reads += hedges;
     hedged.wins += counters.hedgeWins;
   });
-  await fc.assert(property, { numRuns: 60 });
+  // The counts below are of all runs: with 60 of them some three seeds in a thousand fell short.
+  await fc.assert(property, { numRuns: 120 });
   expect(hedged.reads).toBeGreaterThan(60);
   expect(hedged.wins).toBeGreaterThan(30);
 });

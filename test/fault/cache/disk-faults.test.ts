@@ -4,10 +4,11 @@ import { chmod, cp, mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, trunc
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import { blockPath, fileCharge, HEADER_BYTES } from "../../../src/cache/disk-layout.js";
 import { BlockCache } from "../../../src/cache/tier-chain.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { bytesOf, FakeStore } from "../../unit/cache/fake-store.js";
 
 const BLOCK = 64 * 1024;
@@ -258,9 +259,7 @@ describe("several processes on one directory", () => {
     // It finds m0 on disk and fetches the two that nobody has.
     expect(await told).toMatchObject({ bytes: 16 * BLOCK });
     const theirs = store.object("t0", 8 * BLOCK);
-    await new Promise((resolve) => setTimeout(resolve, 1_100));
-    await read(cache, store.object("nobody-has-it", 1));
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await vi.waitFor(() => expect(cache.stats().disk.processes).toBe(2), IN_TIME);
     const before = store.bytes;
     await read(cache, theirs);
     expect(store.bytes).toBe(before);

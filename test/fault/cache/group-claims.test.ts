@@ -9,6 +9,7 @@ import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import { type ProcessIdentity, thisProcess } from "../../../src/cache/process-identity.js";
 import { BlockCache } from "../../../src/cache/tier-chain.js";
 import { MillraceError } from "../../../src/errors.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { bytesOf, FakeStore } from "../../unit/cache/fake-store.js";
 
 const BLOCK = 64 * 1024;
@@ -51,7 +52,7 @@ async function caches(count: number): Promise<BlockCache[]> {
 }
 
 const known = (count: number) =>
-  vi.waitFor(() => expect(open.map((cache) => cache.stats().disk.processes)).toEqual(open.map(() => count)), { timeout: 5_000 });
+  vi.waitFor(() => expect(open.map((cache) => cache.stats().disk.processes)).toEqual(open.map(() => count)), IN_TIME);
 
 async function read(cache: BlockCache, object: ObjectVersion, signal?: AbortSignal): Promise<void> {
   const span = await cache.acquire(object, 0, object.size, { priority: 0, signal });
@@ -91,13 +92,13 @@ test("who waits for another's fetch can leave, and gives its room back", async (
   const object = store.object("o", SIZE);
   store.shut();
   const fetched = read(first, object);
-  await vi.waitFor(() => expect(store.inFlight).toBe(1));
+  await vi.waitFor(() => expect(store.inFlight).toBe(1), IN_TIME);
   const controller = new AbortController();
   const waiting = read(second, object, controller.signal);
-  await vi.waitFor(() => expect(second.stats().disk.chargedBytes).toBeGreaterThan(SIZE));
+  await vi.waitFor(() => expect(second.stats().disk.chargedBytes).toBeGreaterThan(SIZE), IN_TIME);
   controller.abort();
   await expect(waiting).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-  await vi.waitFor(() => expect(second.stats().disk.chargedBytes).toBe(0));
+  await vi.waitFor(() => expect(second.stats().disk.chargedBytes).toBe(0), IN_TIME);
   store.open();
   await fetched;
   expect(store.requests).toBe(1);
@@ -110,7 +111,7 @@ test("where the one that fetches fails, another tries", async () => {
   store.shut();
   store.failures.push(new MillraceError("MILLRACE_UNAVAILABLE", "the origin is down"));
   const failing = read(first, object);
-  await vi.waitFor(() => expect(store.inFlight).toBe(1));
+  await vi.waitFor(() => expect(store.inFlight).toBe(1), IN_TIME);
   const waiting = read(second, object);
   store.open();
   await expect(failing).rejects.toMatchObject({ code: "MILLRACE_UNAVAILABLE" });

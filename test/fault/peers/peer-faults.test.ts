@@ -4,6 +4,7 @@ import { crc32c } from "@node-rs/crc32";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BlockAnswer } from "../../../src/peers/peer-answers.js";
 import { formatIdentity } from "../../../src/peers/peer-protocol.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { ManualClock } from "../../support/manual-clock.js";
 import { BLOCK, Cluster, identity, type Node } from "../../support/peers/nodes.js";
 import { type RawServer, rawServer, response } from "../../support/raw-server.js";
@@ -13,7 +14,7 @@ let cluster = new Cluster();
 const raws: RawServer[] = [];
 afterEach(async () => {
   vi.restoreAllMocks();
-  for (const { cache } of cluster.nodes) await vi.waitFor(() => expect(cache.slab.stats().workingBytes).toBe(0));
+  for (const { cache } of cluster.nodes) await vi.waitFor(() => expect(cache.slab.stats().workingBytes).toBe(0), IN_TIME);
   for (const raw of raws.splice(0)) await raw.close();
   await cluster.close();
   cluster = new Cluster();
@@ -103,7 +104,7 @@ describe("a peer that answers wrongly", () => {
     const [next, a, b] = [await cluster.node("next"), await cluster.node("a"), await cluster.node("b")];
     cluster.store.shut();
     const reads = [read(a), read(b)];
-    await vi.waitFor(() => expect(next.server.inFlight).toBe(2));
+    await vi.waitFor(() => expect(next.server.inFlight).toBe(2), IN_TIME);
     cluster.store.open();
     await Promise.all(reads);
     expect(cluster.store.bytes).toBe(2 * BLOCK);
@@ -132,14 +133,14 @@ describe("a peer that answers wrongly", () => {
     const [next, a] = [await cluster.node("next"), await cluster.node("a")];
     // Its own read still waits for the owner when the other's comes.
     const own = read(next);
-    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await vi.waitFor(() => expect(asked).toHaveLength(1), IN_TIME);
     const others = read(a);
-    await vi.waitFor(() => expect(asked).toHaveLength(2));
+    await vi.waitFor(() => expect(asked).toHaveLength(2), IN_TIME);
     cluster.store.shut();
     asked[1]!.destroy();
-    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1));
+    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1), IN_TIME);
     asked[0]!.destroy();
-    await vi.waitFor(() => expect(next.client.stats().counters.fallbacks.unreachable).toBe(1));
+    await vi.waitFor(() => expect(next.client.stats().counters.fallbacks.unreachable).toBe(1), IN_TIME);
     cluster.store.open();
     await Promise.all([own, others]);
     await read(next);
@@ -152,13 +153,13 @@ describe("a peer that answers wrongly", () => {
     await broken("bad", (socket) => void asked.push(socket));
     const [heir, other] = [await cluster.node("heir"), await cluster.node("other")];
     const own = read(heir);
-    await vi.waitFor(() => expect(asked).toHaveLength(1));
+    await vi.waitFor(() => expect(asked).toHaveLength(1), IN_TIME);
     cluster.order = () => ["heir", "other"];
     cluster.store.shut();
     asked[0]!.destroy();
-    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1));
+    await vi.waitFor(() => expect(cluster.store.inFlight).toBe(1), IN_TIME);
     const others = read(other);
-    await vi.waitFor(() => expect(heir.server.inFlight).toBe(1));
+    await vi.waitFor(() => expect(heir.server.inFlight).toBe(1), IN_TIME);
     cluster.store.open();
     await Promise.all([own, others]);
     expect(cluster.store.bytes).toBe(2 * BLOCK);
@@ -188,7 +189,7 @@ describe("a frozen peer", () => {
     const node = await cluster.node("me", { client: { clock, random: () => 0 } });
     // Three at once: one deadline.
     const reads = ["a", "b", "c"].map((path) => read(node, path));
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(3));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(3), IN_TIME);
     await clock.advance(1499);
     expect(cluster.store.requests).toBe(0);
     await clock.advance(1);
@@ -200,17 +201,20 @@ describe("a frozen peer", () => {
     // A probe, beside the read; frozen, it fails.
     await clock.advance(125);
     await read(node, "e");
-    await vi.waitFor(() => expect(raw.requests.at(-1)).toMatch(/^GET \/v1\/peer /));
+    await vi.waitFor(() => expect(raw.requests.at(-1)).toMatch(/^GET \/v1\/peer /), IN_TIME);
     expect(node.client.stats().peers).toMatchObject([{ state: "half-open" }]);
     await clock.advance(1500);
-    await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "open" }]));
+    await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "open" }]), IN_TIME);
     thawed = true;
     await clock.advance(250);
     await read(node, "f");
-    await vi.waitFor(() => expect(node.client.stats().peers).toMatchObject([{ state: "closed", reason: undefined, lastError: undefined }]));
+    await vi.waitFor(
+      () => expect(node.client.stats().peers).toMatchObject([{ state: "closed", reason: undefined, lastError: undefined }]),
+      IN_TIME,
+    );
     await read(node, "o");
     expect(node.cache.stats().peerBytes).toBe(2 * BLOCK);
-    await vi.waitFor(() => expect(clock.pending).toBe(0));
+    await vi.waitFor(() => expect(clock.pending).toBe(0), IN_TIME);
   });
 
   it("costs the deadline also where it freezes while it fetches", async () => {
@@ -218,12 +222,12 @@ describe("a frozen peer", () => {
     const clock = new ManualClock();
     const node = await cluster.node("me", { client: { clock } });
     const reading = read(node);
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(1), IN_TIME);
     // Twice where the sign of life had come before the clock moved, once else.
     await vi.waitFor(async () => {
       await clock.advance(1500);
       expect(node.client.stats().counters.fallbacks.slow).toBe(1);
-    });
+    }, IN_TIME);
     await reading;
   });
 
@@ -236,9 +240,9 @@ describe("a frozen peer", () => {
     });
     const showLife = async (): Promise<void> => {
       const before = heard.mock.calls.length;
-      await vi.waitFor(() => expect(socket).toBeDefined());
+      await vi.waitFor(() => expect(socket).toBeDefined(), IN_TIME);
       socket!.write("HTTP/1.1 102 Processing\r\n\r\n");
-      await vi.waitFor(() => expect(heard.mock.calls.length).toBeGreaterThan(before), { interval: 1 });
+      await vi.waitFor(() => expect(heard.mock.calls.length).toBeGreaterThan(before), { ...IN_TIME, interval: 1 });
     };
     return { showLife, serve: () => send(socket!, blocksHead()) };
   }
@@ -266,19 +270,20 @@ describe("a frozen peer", () => {
     const clock = new ManualClock();
     const node = await cluster.node("me", { client: { clock } });
     const reads = [read(node, "p"), read(node)];
-    await vi.waitFor(() => expect(sockets).toHaveLength(2));
+    await vi.waitFor(() => expect(sockets).toHaveLength(2), IN_TIME);
     for (let i = 1; i <= 10; i++) {
       sockets[0]!.write("HTTP/1.1 102 Processing\r\n\r\n");
-      await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(i));
+      await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(i), IN_TIME);
       await clock.advance(1400);
     }
     expect(node.client.stats().counters.fallbacks.slow).toBe(0);
     // One of which nothing at all was heard is lost, and is no reason to leave its peer alone.
     sockets[0]!.write("HTTP/1.1 102 Processing\r\n\r\n");
-    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(11));
+    await vi.waitFor(() => expect(heard).toHaveBeenCalledTimes(11), IN_TIME);
     await clock.advance(1000);
-    await vi.waitFor(() =>
-      expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { slow: 1 } }, peers: [{ state: "closed" }] }),
+    await vi.waitFor(
+      () => expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { slow: 1 } }, peers: [{ state: "closed" }] }),
+      IN_TIME,
     );
     for (const socket of sockets) socket.destroy();
     await Promise.all(reads);
@@ -311,10 +316,10 @@ describe("a frozen peer", () => {
     const node = await cluster.node("me");
     const controller = new AbortController();
     const reading = node.cache.acquire(cluster.object("o", BLOCK), 0, BLOCK, { priority: 0, signal: controller.signal });
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(1), IN_TIME);
     controller.abort();
     await expect(reading).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await vi.waitFor(() => expect(node.cache.stats().slab.workingBytes).toBe(0));
+    await vi.waitFor(() => expect(node.cache.stats().slab.workingBytes).toBe(0), IN_TIME);
     expect(node.client.stats()).toMatchObject({ counters: { fallbacks: { slow: 0, unreachable: 0 } }, peers: [{ state: "closed" }] });
   });
 
@@ -323,7 +328,7 @@ describe("a frozen peer", () => {
     const node = await cluster.node("me");
     const reading = node.cache.acquire(cluster.object("o", BLOCK), 0, BLOCK, { priority: 0 });
     const failed = expect(reading).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });
-    await vi.waitFor(() => expect(raw.requests).toHaveLength(1));
+    await vi.waitFor(() => expect(raw.requests).toHaveLength(1), IN_TIME);
     await Promise.all([node.cache.close(), node.client.close(), failed]);
     expect(node.cache.slab.stats().workingBytes).toBe(0);
   });
@@ -341,7 +346,7 @@ describe("a peer that was not asked before", () => {
     const ended = Promise.allSettled(reads);
     for (let answered = 0; answered < 6; answered++) {
       const atOnce = Math.min(8, 4 + answered);
-      await vi.waitFor(() => expect(raw.requests).toHaveLength(answered + atOnce));
+      await vi.waitFor(() => expect(raw.requests).toHaveLength(answered + atOnce), IN_TIME);
       expect(node.client.stats().peers).toMatchObject([{ inFlight: atOnce }]);
       send(open[answered]!, blocksHead());
     }

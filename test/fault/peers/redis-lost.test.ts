@@ -1,6 +1,7 @@
 /** A Redis that dies, freezes and comes back empty: peers go on with the last list, and find each other again. */
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { BEAT_MS, TTL_MS } from "../../../src/peers/discovery/redis-engine.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { announcement, openOne } from "../../support/peers/discovery.js";
 import { TestRedis } from "../../support/peers/redis.js";
 
@@ -57,7 +58,7 @@ test("a server that freezes costs each look its limit; closing waits a second fo
   expect(a.discovery.stats()).toMatchObject([{ looks: looks + 1, failures: 1, lastError: expect.stringContaining("no answer in 10 s") }]);
   expect(a.found()).toEqual(["10.0.0.2 7070 b"]);
   const closed = b.discovery.close();
-  await vi.waitFor(() => expect(b.clock.pending).toBe(1), 5_000);
+  await vi.waitFor(() => expect(b.clock.pending).toBe(1), IN_TIME);
   await b.clock.advance(1_000);
   await closed;
   expect(b.clock.pending).toBe(0);

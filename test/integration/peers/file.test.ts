@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { SETTLE_MS } from "../../../src/peers/discovery/engine-watch.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { openOne, type TestDiscovery } from "../../support/peers/discovery.js";
 
 let folder: string;
@@ -16,9 +17,9 @@ const member = (name: string) => `["${name}:7070"]`;
 /** Waits until the watcher has ended the pause, and for the look that follows. */
 async function afterEvent({ clock, discovery, isPausing }: TestDiscovery): Promise<void> {
   const { looks } = discovery.stats()[0]!;
-  await vi.waitFor(() => expect(clock.sleeps.at(-1)).toBe(SETTLE_MS), 5_000);
+  await vi.waitFor(() => expect(clock.sleeps.at(-1)).toBe(SETTLE_MS), IN_TIME);
   await clock.advance(SETTLE_MS);
-  await vi.waitFor(() => expect(discovery.stats()[0]!.looks > looks && isPausing()).toBe(true), 5_000);
+  await vi.waitFor(() => expect(discovery.stats()[0]!.looks > looks && isPausing()).toBe(true), IN_TIME);
 }
 
 test("addresses and members, as much as is known of each", async () => {

@@ -4,11 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Millrace, openMillrace, type Progress } from "../../../src/index.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
 import { addresses, nodeOptions, openCluster, PATIENT, SECRET } from "../../support/peers/cluster.js";
 
 const MIB = 2 ** 20;
-const OBJECTS = 24;
+// As many that each of three nodes owns some, however its id falls.
+const OBJECTS = 40;
 const SIZES = Array.from({ length: OBJECTS }, (_, i) => (i === 0 ? 20 * MIB + 5 : 100_000 + i));
 const TOTAL = SIZES.reduce((sum, size) => sum + size, 0);
 
@@ -110,7 +112,7 @@ describe("prefetching for the cluster", () => {
     const nodes = await cluster();
     await origin.shape({ firstByteMs: 150 });
     const job = nodes[0]!.prefetch("/data/set", { scope: "cluster" });
-    await vi.waitFor(() => expect(job.progress.totalBytes).toBe(TOTAL), { timeout: 20_000 });
+    await vi.waitFor(() => expect(job.progress.totalBytes).toBe(TOTAL), IN_TIME);
     await nodes[2]!.close();
     const { failures, objects } = await job.done;
     expect(objects + failures.length).toBe(OBJECTS);
@@ -195,7 +197,7 @@ describe("locating", () => {
         expect(now.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(TOTAL);
         return now;
       },
-      { timeout: 20_000, interval: 200 },
+      { ...IN_TIME, interval: 200 },
     );
     expect(new Map(shares.map(({ labels, bytes }) => [labels.node, bytes]))).toEqual(new Map(held.map((bytes, i) => [`node-${i}`, bytes])));
     expect(shares.map(({ bytes, share }) => share - bytes / TOTAL)).toEqual([0, 0, 0]);

@@ -2,13 +2,16 @@
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace } from "../../../src/index.js";
 import { makeDataset, sha256 } from "../../support/datasets/index.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
+import { PATIENT } from "../../support/peers/cluster.js";
 import { freePort } from "../../support/peers/daemon.js";
 import { s3Options } from "../../support/s3-options.js";
 
 const NODES = 3;
 const SECRET = "of all nodes";
-const made = makeDataset({ format: "tfrecord", samples: 600, shards: 6, bytesPerSample: 40_000, indexed: true });
+/** Of as many shards that each node owns some, however its id falls: that one of three owns none of 36 is one chance in a million, of 6 one in four. */
+const made = makeDataset({ format: "tfrecord", samples: 600, shards: 36, bytesPerSample: 40_000, indexed: true });
 let origin: Origin;
 const mills: Millrace[] = [];
 
@@ -25,7 +28,7 @@ async function open(listen: string, discover: string, more: Partial<MillraceOpti
     s3: s3Options(origin),
     cache: { memory: "64MiB", blockSize: "64KiB" },
     limits: { hedge: 0 },
-    peers: { listen, discover, secret: SECRET },
+    peers: { listen, discover, secret: SECRET, timeout: PATIENT },
     ...more,
   });
   mills.push(mill);
@@ -42,10 +45,7 @@ async function cluster(count = NODES): Promise<Millrace[]> {
 }
 
 const together = (nodes: readonly Millrace[], count: number) =>
-  vi.waitFor(() => expect(nodes.map((mill) => mill.stats().peers!.members)).toEqual(nodes.map(() => count)), {
-    timeout: 20_000,
-    interval: 50,
-  });
+  vi.waitFor(() => expect(nodes.map((mill) => mill.stats().peers!.members)).toEqual(nodes.map(() => count)), { ...IN_TIME, interval: 50 });
 
 /** Hashes of the samples of an epoch, of one rank or of all. */
 async function epoch(mill: Millrace, number: number, rank = 0, worldSize = 1): Promise<string[]> {
@@ -110,7 +110,7 @@ test("a peer with other options is left alone, and counted", async () => {
   };
   const one = await open(addresses[0]!, addresses.join(","), { logger });
   const other = await open(addresses[1]!, addresses.join(","), { cache: { memory: "64MiB", blockSize: "128KiB" } });
-  await vi.waitFor(() => expect(lines.join("\n")).toMatch(/cache\.blockSize \(65536 here, 131072 there\)/), { timeout: 20_000 });
+  await vi.waitFor(() => expect(lines.join("\n")).toMatch(/cache\.blockSize \(65536 here, 131072 there\)/), IN_TIME);
   expect((await epoch(one, 0)).sort()).toEqual(expected);
   expect((await epoch(other, 0)).sort()).toEqual(expected);
   expect(one.stats().peers).toMatchObject({ members: 1, strangers: 1, requests: 0 });

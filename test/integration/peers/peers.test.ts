@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { SpanLease } from "../../../src/cache/span-lease.js";
 import { Owners } from "../../../src/peers/rendezvous.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { selfSigned } from "../../support/origin/certificate.js";
 import { BLOCK, Cluster, type Node } from "../../support/peers/nodes.js";
 import { bytesOf } from "../../unit/cache/fake-store.js";
@@ -30,8 +31,8 @@ describe("nodes that share an origin", () => {
       expect(cache.stats()).toMatchObject({ memoryHeldBytes: 0, peerBytes: size, originBytes: 0, originRequests: 0, streamed: 6 });
       expect(client.stats().counters).toMatchObject({ requests: 1, answered: 1, blocks: 6, bytes: size });
     }
-    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 3, blocks: 18, bytes: 3 * size }));
-    for (const { cache } of [owner, ...others]) await vi.waitFor(() => expect(cache.stats().slab.workingBytes).toBe(0));
+    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 3, blocks: 18, bytes: 3 * size }), IN_TIME);
+    for (const { cache } of [owner, ...others]) await vi.waitFor(() => expect(cache.stats().slab.workingBytes).toBe(0), IN_TIME);
   });
 
   it("own by hashing, and hold all of the data once between them", async () => {
@@ -54,9 +55,9 @@ describe("nodes that share an origin", () => {
     cluster.order = (_asker, group) => (group % 2 === 0 ? ["a", "b"] : ["b", "a"]);
     const size = 20 * 2 ** 20;
     await read(a, "o", size, 8 * 2 ** 20 - 100, 16 * 2 ** 20 + 100);
-    await vi.waitFor(() => expect(b.server.counters).toMatchObject({ answered: 1, bytes: 8 * 2 ** 20 }));
+    await vi.waitFor(() => expect(b.server.counters).toMatchObject({ answered: 1, bytes: 8 * 2 ** 20 }), IN_TIME);
     await read(b, "o", size, 10, BLOCK - 10);
-    await vi.waitFor(() => expect(a.server.counters).toMatchObject({ answered: 1, bytes: BLOCK - 20 }));
+    await vi.waitFor(() => expect(a.server.counters).toMatchObject({ answered: 1, bytes: BLOCK - 20 }), IN_TIME);
     expect(b.cache.stats()).toMatchObject({ peerBytes: BLOCK - 20 });
   });
 
@@ -75,7 +76,7 @@ describe("nodes that share an origin", () => {
     cluster.order = (asker) => (asker === "a" ? ["b", "a"] : ["a", "b"]);
     await Promise.all([read(a, "o", 3 * BLOCK), read(b, "o", 3 * BLOCK), read(a, "o", 3 * BLOCK), read(b, "o", 3 * BLOCK)]);
     expect(cluster.store.bytes).toBe(2 * 3 * BLOCK);
-    await vi.waitFor(() => expect([a, b].map(({ server }) => server.counters.answered)).toEqual([1, 1]));
+    await vi.waitFor(() => expect([a, b].map(({ server }) => server.counters.answered)).toEqual([1, 1]), IN_TIME);
   });
 
   it("hands on how urgent a read is", async () => {
@@ -97,8 +98,8 @@ describe("nodes that share an origin", () => {
     await expect(waiting).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
     while (owner.server.counters.abandoned === 0) await new Promise((resolve) => setImmediate(resolve));
     expect(cluster.store).toMatchObject({ inFlight: 0, aborted: 1 });
-    await vi.waitFor(() => expect(owner.server.inFlight).toBe(0));
-    await vi.waitFor(() => expect(owner.cache.stats().slab.workingBytes).toBe(0));
+    await vi.waitFor(() => expect(owner.server.inFlight).toBe(0), IN_TIME);
+    await vi.waitFor(() => expect(owner.cache.stats().slab.workingBytes).toBe(0), IN_TIME);
     expect(other.client.stats().peers).toMatchObject([{ id: "owner", state: "closed", inFlight: 0 }]);
   });
 
@@ -120,7 +121,7 @@ describe("nodes that share an origin", () => {
     await read(other, "o", BLOCK);
     expect(other.cache.stats()).toMatchObject({ peerBytes: 0, originBytes: BLOCK });
     expect(other.client.stats()).toMatchObject({ counters: { fallbacks: { refused: 1 } }, peers: [{ state: "open", reason: "refused" }] });
-    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 0, refused: { signature: 1 } }));
+    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 0, refused: { signature: 1 } }), IN_TIME);
   });
 
   it("takes no answer from one who does not show the secret", async () => {
@@ -154,7 +155,7 @@ describe("nodes that share an origin", () => {
     expect(other.client.stats().peers).toMatchObject([{ id: "owner", state: "open", reason: "options" }]);
     expect(other.client.stats().peers[0]?.differs).toContain(named);
     expect(other.cache.stats()).toMatchObject({ peerBytes: 0, originBytes: BLOCK });
-    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 0, refused: { options: 1 } }));
+    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 0, refused: { options: 1 } }), IN_TIME);
   });
 
   it("tells who it is", async () => {
@@ -177,7 +178,7 @@ describe("nodes that share an origin", () => {
     const stranger = await cluster.node("stranger");
     await read(stranger, "p", BLOCK);
     expect(stranger.cache.stats()).toMatchObject({ peerBytes: 0, originBytes: BLOCK });
-    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 1, tlsFailures: 1 }));
+    await vi.waitFor(() => expect(owner.server.counters).toMatchObject({ answered: 1, tlsFailures: 1 }), IN_TIME);
   });
 
   it("asks a peer for no more than its part of what a node may, where that is several processes", async () => {
@@ -187,10 +188,10 @@ describe("nodes that share an origin", () => {
     cluster.store.shut();
     const early = Array.from({ length: 6 }, (_, i) => read(other, `early ${i}`, BLOCK));
     // Of four requests one is kept for what a loop waits for.
-    await vi.waitFor(() => expect(owner.server.inFlight).toBe(3));
+    await vi.waitFor(() => expect(owner.server.inFlight).toBe(3), IN_TIME);
     expect(other.client.stats().peers).toMatchObject([{ inFlight: 3, queued: 3 }]);
     other.client.divide(1);
-    await vi.waitFor(() => expect(owner.server.inFlight).toBe(6));
+    await vi.waitFor(() => expect(owner.server.inFlight).toBe(6), IN_TIME);
     cluster.store.open();
     await Promise.all(early);
   });
@@ -201,8 +202,8 @@ describe("nodes that share an origin", () => {
     await Promise.all(
       others.flatMap((node) => Array.from({ length: 40 }, (_, i) => read(node, `o${i % 10}`, 4 * BLOCK + i, i, 4 * BLOCK + i - 1))),
     );
-    await vi.waitFor(() => expect(owner.server.counters.answered).toBe(80));
-    await vi.waitFor(() => expect(owner.server.inFlight).toBe(0));
-    for (const { cache } of cluster.nodes) await vi.waitFor(() => expect(cache.stats().slab.workingBytes).toBe(0));
+    await vi.waitFor(() => expect(owner.server.counters.answered).toBe(80), IN_TIME);
+    await vi.waitFor(() => expect(owner.server.inFlight).toBe(0), IN_TIME);
+    for (const { cache } of cluster.nodes) await vi.waitFor(() => expect(cache.stats().slab.workingBytes).toBe(0), IN_TIME);
   });
 });

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace } from "../../../src/index.js";
 import { RedisEngine } from "../../../src/peers/discovery/redis-engine.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { selfSigned } from "../../support/origin/certificate.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
 import { addresses, nodeOptions } from "../../support/peers/cluster.js";
@@ -58,7 +59,7 @@ test("nodes with copies of one cache directory are told so, and read what is rig
   const seen = () => [a, b, c].map((node) => [twins(node).length, node.mill.stats().peers!.members]);
   // The copies know c and themselves, c one of the copies.
   const each = [1, 2];
-  await vi.waitFor(() => expect(seen()).toEqual([each, each, each]), { timeout: 20_000, interval: 50 });
+  await vi.waitFor(() => expect(seen()).toEqual([each, each, each]), { ...IN_TIME, interval: 50 });
   for (const { mill } of [a, b, c]) expect(Buffer.from(await mill.readFile("/data/set/x")).equals(Buffer.alloc(300_000, 7))).toBe(true);
   expect(seen()).toEqual([each, each, each]);
 });
@@ -68,7 +69,7 @@ test("a process that asks is not taken for a copy of the node whose directory it
   const all = `${at},${other}`;
   const first = await open(withDisk("a", at, all));
   const second = await open(withDisk("a", other, all));
-  await vi.waitFor(() => expect(first.mill.stats().disk!.processes).toBe(2), { timeout: 20_000 });
+  await vi.waitFor(() => expect(first.mill.stats().disk!.processes).toBe(2), IN_TIME);
   expect([first, second].map(({ mill }) => mill.stats().peers!.listening)).toEqual([1, 0]);
   expect([...first.log.of("warn"), ...second.log.of("warn")].filter((line) => line.includes("node-id"))).toEqual([]);
 });

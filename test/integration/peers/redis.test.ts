@@ -11,6 +11,7 @@ import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } fro
 import { parseDiscover } from "../../../src/peers/discovery/discover-spec.js";
 import { openDiscovery } from "../../../src/peers/discovery/discovery.js";
 import { BEAT_MS, TTL_MS } from "../../../src/peers/discovery/redis-engine.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { ManualClock } from "../../support/manual-clock.js";
 import { announcement, openOne } from "../../support/peers/discovery.js";
 import { LineLog } from "../../support/peers/log.js";
@@ -152,15 +153,15 @@ test.each(["redis", "rediss"])("%s: a server that never answers costs the limit 
   const { sockets, port } = await silentServer();
   const clock = new ManualClock();
   const discovery = openDiscovery(parseDiscover(`${scheme}://127.0.0.1:${port}`), announcement("me"), { log: new LineLog(), clock });
-  await vi.waitFor(() => expect(sockets.size).toBe(1), 5_000);
+  await vi.waitFor(() => expect(sockets.size).toBe(1), IN_TIME);
   await clock.advance(10_000);
   await discovery.ready;
   expect(discovery.stats()).toMatchObject([{ failures: 1, lastError: expect.stringContaining("no answer in 10 s") }]);
-  await vi.waitFor(() => expect(sockets.size).toBe(0), 5_000);
+  await vi.waitFor(() => expect(sockets.size).toBe(0), IN_TIME);
   await clock.advance(500);
-  await vi.waitFor(() => expect(sockets.size).toBe(1), 5_000);
+  await vi.waitFor(() => expect(sockets.size).toBe(1), IN_TIME);
   await discovery.close();
-  await vi.waitFor(() => expect(sockets.size).toBe(0), 5_000);
+  await vi.waitFor(() => expect(sockets.size).toBe(0), IN_TIME);
   expect(clock.pending).toBe(0);
 });
 

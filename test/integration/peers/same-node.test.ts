@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace } from "../../../src/index.js";
 import { makeDataset, sha256 } from "../../support/datasets/index.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { type Origin, startOrigin } from "../../support/origin/index.js";
 import { PATIENT } from "../../support/peers/cluster.js";
 import { freePort } from "../../support/peers/daemon.js";
@@ -48,7 +49,7 @@ async function node(more: Partial<MillraceOptions> = {}): Promise<NodeProcess[]>
       const stats = await Promise.all(processes.map((one) => one.stats()));
       expect(stats.map(({ disk }) => disk!.processes)).toEqual(processes.map(() => PROCESSES));
     },
-    { timeout: 20_000, interval: 100 },
+    { ...IN_TIME, interval: 100 },
   );
   await origin.reset();
   return processes;
@@ -125,17 +126,14 @@ test("one process answers the node's peers, and another when it is gone", async 
     expect(await sentOfShards()).toBeLessThanOrEqual(1.02 * made.byteLength);
     before!.signal("SIGKILL");
     const left = all.filter((one) => one !== before);
-    await vi.waitFor(async () => expect(await listening(left)).toHaveLength(1), { timeout: 20_000, interval: 100 });
+    await vi.waitFor(async () => expect(await listening(left)).toHaveLength(1), { ...IN_TIME, interval: 100 });
     await members(left, other);
     // What the node holds on disk is still the cluster's, through whichever process answers.
-    await vi.waitFor(
-      async () => {
-        await origin.reset();
-        expect((await epochOf(other)).sort()).toEqual(expected);
-        expect(await sentOfShards()).toBe(0);
-      },
-      { timeout: 20_000 },
-    );
+    await vi.waitFor(async () => {
+      await origin.reset();
+      expect((await epochOf(other)).sort()).toEqual(expected);
+      expect(await sentOfShards()).toBe(0);
+    }, IN_TIME);
   } finally {
     await other.close();
   }
@@ -147,7 +145,7 @@ const members = (all: readonly NodeProcess[], other: Millrace) =>
       const stats = await Promise.all(all.map((one) => one.stats()));
       expect([...stats, other.stats()].map(({ peers }) => peers!.members)).toEqual([...all.map(() => 2), 2]);
     },
-    { timeout: 20_000, interval: 100 },
+    { ...IN_TIME, interval: 100 },
   );
 
 async function listening(all: readonly NodeProcess[]): Promise<NodeProcess[]> {

@@ -10,6 +10,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { ObjectVersion } from "../../../src/blocks/object-version.js";
 import { BlockCache, type SpanLease } from "../../../src/cache/tier-chain.js";
 import { isMillraceError, MillraceError } from "../../../src/errors.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "../../unit/cache/fake-store.js";
 
 const BLOCK = 64 * 1024;
@@ -131,7 +132,7 @@ async function check(steps: readonly Step[], memoryBlocks: number, diskBlocks: n
     for (const one of steps) await run.step(one);
     await run.end();
     // A read of the disk whose callers left keeps its slot until its I/O has ended.
-    await vi.waitFor(() => expect(cache.slab.stats().workingBytes).toBe(0), { timeout: 10_000 });
+    await vi.waitFor(() => expect(cache.slab.stats().workingBytes).toBe(0), IN_TIME);
     // With room for everything, everything is held after one more reading, and is not asked for again.
     for (const target of run.objects) (await cache.acquire(target, 0, target.size, { priority: 0 })).release();
     const before = run.store.bytes;

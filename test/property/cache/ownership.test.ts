@@ -14,6 +14,7 @@ import { leaseSpan } from "../../../src/blocks/span-slots.js";
 import type { SlotSource } from "../../../src/cache/slot-source.js";
 import { BlockCache } from "../../../src/cache/tier-chain.js";
 import { isMillraceError, MillraceError } from "../../../src/errors.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { bytesOf, FakeStore, LRU_RULES, PIN } from "../../unit/cache/fake-store.js";
 
 const BLOCK = 64 * 1024;
@@ -127,7 +128,7 @@ it.each([
         }
         await Promise.all([...reads, ...changes]);
         await cache.disk?.written();
-        await expect.poll(() => cache.slab.stats().workingBytes, { timeout: 10_000 }).toBe(0);
+        await expect.poll(() => cache.slab.stats().workingBytes, IN_TIME).toBe(0);
         expect(cache.stats().memoryChargedBytes).toBe(cache.slab.stats().tierBytes);
         await cache.evict(() => true);
         expect(cache.stats()).toMatchObject({ memoryChargedBytes: 0, disk: { chargedBytes: 0 } });

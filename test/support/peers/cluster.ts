@@ -1,6 +1,7 @@
 /** Mills of one process that share a cache before an origin that counts. */
 import { expect, vi } from "vitest";
 import { type Millrace, type MillraceOptions, openMillrace } from "../../../src/index.js";
+import { IN_TIME } from "../in-time.js";
 import type { OriginInfo } from "../origin/index.js";
 import { s3Options } from "../s3-options.js";
 import { freePort } from "./daemon.js";
@@ -36,6 +37,6 @@ export async function openCluster(
 ): Promise<Millrace[]> {
   const mills = await Promise.all(at.map((address, i) => openMillrace({ ...nodeOptions(origin, address, at.join(",")), ...more(i) })));
   const members = () => mills.map((mill) => mill.stats().peers!.members);
-  await vi.waitFor(() => expect(members()).toEqual(at.map(() => at.length)), { timeout: 20_000, interval: 50 });
+  await vi.waitFor(() => expect(members()).toEqual(at.map(() => at.length)), { ...IN_TIME, interval: 50 });
   return mills;
 }

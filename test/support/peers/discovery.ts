@@ -3,6 +3,7 @@ import { parseDiscover } from "../../../src/peers/discovery/discover-spec.js";
 import { type Discovery, openDiscovery } from "../../../src/peers/discovery/discovery.js";
 import { LOOK_LIMIT_MS } from "../../../src/peers/discovery/engine-watch.js";
 import type { Announcement } from "../../../src/peers/discovery/found-peer.js";
+import { IN_TIME } from "../in-time.js";
 import { ManualClock } from "../manual-clock.js";
 import { LineLog } from "./log.js";
 
@@ -31,11 +32,11 @@ export async function openOne(uri: string, self: Announcement = announcement("me
   // A look has one sleep, too: its limit.
   const isPausing = () => clock.pending === 1 && clock.sleeps.at(-1) !== LOOK_LIMIT_MS;
   await discovery.ready;
-  await vi.waitFor(() => expect(isPausing()).toBe(true), 20_000);
+  await vi.waitFor(() => expect(isPausing()).toBe(true), IN_TIME);
   const nextLook = async () => {
     const { looks } = discovery.stats()[0]!;
     await clock.advance(clock.sleeps.at(-1)!);
-    await vi.waitFor(() => expect(discovery.stats()[0]!.looks > looks && isPausing()).toBe(true), 20_000);
+    await vi.waitFor(() => expect(discovery.stats()[0]!.looks > looks && isPausing()).toBe(true), IN_TIME);
   };
   const found = () => discovery.members().map(({ host, port, id }) => [host, port, id].join(" ").trim());
   return { clock, log, discovery, nextLook, found, isPausing };

@@ -1,10 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm, utimes, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
+import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FileLock } from "../../../src/cache/file-lock.js";
 import { isRunning, type ProcessIdentity, thisProcess } from "../../../src/cache/process-identity.js";
+import { IN_TIME } from "../../support/in-time.js";
 
 let folder: string;
 let path: string;
@@ -16,10 +18,14 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "millrace-lock-"));
   path = join(folder, "lock");
   other = spawn("sleep", ["60"], { stdio: "ignore" });
+  // The ages below are exact, however long anything takes.
+  vi.spyOn(Date, "now").mockReturnValue(Date.now());
   mine = await thisProcess();
   holder = { ...mine, instance: `${other.pid}-00000000000a`, pid: other.pid! };
 });
 afterEach(async () => {
+  vi.restoreAllMocks();
+  links.code = undefined;
   other.kill("SIGKILL");
   await rm(folder, { recursive: true });
 });
@@ -38,9 +44,17 @@ async function take(): Promise<boolean> {
   return taken;
 }
 
+const links: { code: string | undefined } = vi.hoisted(() => ({ code: undefined }));
+vi.mock("node:fs/promises", async (original) => {
+  const real = await original<typeof import("node:fs/promises")>();
+  const link: typeof real.link = (from, to) =>
+    links.code === undefined ? real.link(from, to) : Promise.reject(Object.assign(new Error(links.code), { code: links.code }));
+  return { ...real, link };
+});
+
 const stopped = () => {
   other.kill("SIGSTOP");
-  return vi.waitFor(async () => expect(await isRunning(holder, mine)).toBe(false));
+  return vi.waitFor(async () => expect(await isRunning(holder, mine)).toBe(false), IN_TIME);
 };
 
 describe("a holder that is late", () => {
@@ -76,4 +90,33 @@ test("a holder that is gone is not waited for", async () => {
   expect(await isRunning(holder, mine)).toBeUndefined();
   await held(holder, 0);
   expect(await take()).toBe(true);
+});
+
+test("says whose it is as soon as it is there", async () => {
+  const seen = new Set<string>();
+  const look = () => {
+    try {
+      seen.add(readFileSync(path, "utf8"));
+    } catch {
+      // It is not there just now.
+    }
+  };
+  let ended = false;
+  const taking = (async () => {
+    for (let turn = 0; turn < 200; turn++) await take();
+  })().finally(() => {
+    ended = true;
+  });
+  for (; !ended; await new Promise((resolve) => setImmediate(resolve))) look();
+  await taking;
+  expect([...seen]).toEqual([JSON.stringify(mine)]);
+  expect(await readdir(folder)).toEqual([]);
+});
+
+test("is had where the file system has no links, too", async () => {
+  links.code = "EPERM";
+  expect(await take()).toBe(true);
+  await held(holder, 0);
+  expect(await take()).toBe(false);
+  expect(await readdir(folder)).toEqual(["lock"]);
 });

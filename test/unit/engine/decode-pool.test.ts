@@ -1,12 +1,15 @@
-import { afterEach, describe, expect, test } from "vitest";
+import type { Worker } from "node:worker_threads";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Fields } from "../../../src/api.js";
 import { DecodePool } from "../../../src/engine/decode-pool.js";
 import type { DecodeSetup } from "../../../src/engine/decode-protocol.js";
 import { loadDecoder } from "../../../src/engine/load-decoder.js";
+import type * as Loading from "../../../src/engine/module-loading.js";
 import type { MillraceError } from "../../../src/errors.js";
 import { formatByName } from "../../../src/formats/infer.js";
 import { Manifest } from "../../../src/formats/manifest.js";
 import { Assembler, type BatchInput } from "../../../src/loader/assemble.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { batchRows } from "../../support/raw-record.js";
 import double from "./fixtures/decoders/double.js";
 import wicked from "./fixtures/decoders/wicked.js";
@@ -14,10 +17,23 @@ import wicked from "./fixtures/decoders/wicked.js";
 const decoderUrl = (name: string) => new URL(`./fixtures/decoders/${name}.ts`, import.meta.url).href;
 const FIELDS: Fields = { bytes: "bytes", label: "int32" };
 
+/** The threads that pools have started. */
+const workers: Worker[] = [];
+vi.mock("../../../src/engine/module-loading.js", async (original) => {
+  const real = await original<typeof Loading>();
+  const startWorker: typeof real.startWorker = (...how) => {
+    const worker = real.startWorker(...how);
+    workers.push(worker);
+    return worker;
+  };
+  return { ...real, startWorker };
+});
+
 let pools: DecodePool[] = [];
 afterEach(async () => {
   await Promise.all(pools.map((pool) => pool.close()));
   pools = [];
+  workers.length = 0;
 });
 
 function setup(decoder: { url: string; output: Fields }, options: Partial<DecodeSetup> & { args?: unknown } = {}): DecodeSetup {
@@ -152,7 +168,7 @@ describe("a pool of decode workers", () => {
   test("a worker that dies between two batches is replaced", async () => {
     const pool = await start(1, setup(wicked));
     expect((await pool.decode(batch(["exit-later"]))).size).toBe(1);
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    await vi.waitFor(() => expect(workers[0]!.threadId).toBe(-1), IN_TIME);
     expect((await pool.decode(batch(["fine"]))).size).toBe(1);
   });
 

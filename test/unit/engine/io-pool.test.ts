@@ -6,8 +6,10 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { IoPool } from "../../../src/engine/io-pool.js";
 import type * as Loading from "../../../src/engine/module-loading.js";
 import { HttpTransports, rangeGet } from "../../../src/storage/http-get.js";
+import type { HttpTimeouts } from "../../../src/storage/http-timeouts.js";
 import type { RangeRequest } from "../../../src/storage/range-answer.js";
 import type { ReadOptions } from "../../../src/storage/store.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { type RawServer, rawServer, response } from "../../support/raw-server.js";
 
 const SIZE = 1_000_000;
@@ -15,7 +17,6 @@ const SIZE = 1_000_000;
 const LEAST = 262_144;
 const BODY = Buffer.from(Uint8Array.from({ length: SIZE }, (_, i) => (i * 7) >>> 3));
 const HALF = SIZE / 2;
-const TIMEOUTS = { connectMs: 2000, headMs: 500, stallMs: 300 };
 
 /** The threads that pools have started. */
 const workers: Worker[] = [];
@@ -44,10 +45,10 @@ interface Bench {
   readonly transports: HttpTransports;
   readonly lines: { readonly deaths?: number; readonly message: string }[];
 }
-function poolOf(threads: number): Bench {
+function poolOf(threads: number, timeouts: HttpTimeouts = {}): Bench {
   const lines: { deaths?: number; message: string }[] = [];
-  const pool = new IoPool(threads, (level, fields, message) => level === "warn" && lines.push({ ...fields, message }), TIMEOUTS);
-  const transports = new HttpTransports(TIMEOUTS, pool);
+  const pool = new IoPool(threads, (level, fields, message) => level === "warn" && lines.push({ ...fields, message }), timeouts);
+  const transports = new HttpTransports(timeouts, pool);
   open.push(transports, pool);
   return { pool, transports, lines };
 }
@@ -95,8 +96,7 @@ function read(transports: HttpTransports, server: RawServer, target: Uint8Array,
 }
 
 /** Resolves when the condition holds. */
-const until = (condition: () => boolean): Promise<void> =>
-  vi.waitFor(() => expect(condition()).toBe(true), { timeout: 10_000, interval: 5 });
+const until = (condition: () => boolean): Promise<void> => vi.waitFor(() => expect(condition()).toBe(true), { ...IN_TIME, interval: 5 });
 
 describe("bytes", () => {
   it.each([1, 2, 4])("are right from %i threads, and nothing is written beside them", async (threads) => {
@@ -280,7 +280,7 @@ describe("failures", () => {
     const server = await serve((socket, _request, count) => {
       if (count === 1) halfOf(socket);
     });
-    const { transports } = poolOf(1);
+    const { transports } = poolOf(1, { headMs: 500, stallMs: 500 });
     expect(await read(transports, server, sharedMemory())).toMatchObject({
       code: "MILLRACE_TIMEOUT",
       message: expect.stringContaining("stalled"),

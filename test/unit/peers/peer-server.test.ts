@@ -12,6 +12,7 @@ import { PeerServer, type PeerServerOptions } from "../../../src/peers/peer-serv
 import type { PaceStats } from "../../../src/storage/origin-store.js";
 import { deferred } from "../../../src/util/deferred.js";
 import { unlessAborted } from "../../../src/util/unless-aborted.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { ManualClock } from "../../support/manual-clock.js";
 import { identity } from "../../support/peers/nodes.js";
 import { FakeStore } from "../cache/fake-store.js";
@@ -108,7 +109,7 @@ describe("answers", () => {
       { local: true, priority: 0 },
       { local: true, priority: 3, wide: false },
     ]);
-    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]));
+    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]), IN_TIME);
     expect(server.counters).toMatchObject({ answered: 2, blocks: 2, bytes: BLOCK + 5 });
   });
 
@@ -118,12 +119,12 @@ describe("answers", () => {
     const gate = deferred<void>();
     blocks.gate = gate.promise;
     const { text } = raw(get(PATH, { ...HEADERS, range: "bytes=0-0" }));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     await clock.advance(200);
-    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(3)));
+    await vi.waitFor(() => expect(text()).toBe("HTTP/1.1 102 Processing\r\n\r\n".repeat(3)), IN_TIME);
     gate.resolve();
-    await vi.waitFor(() => expect(text()).toMatch(/HTTP\/1.1 206 /));
-    await vi.waitFor(() => expect(clock.pending).toBe(0));
+    await vi.waitFor(() => expect(text()).toMatch(/HTTP\/1.1 206 /), IN_TIME);
+    await vi.waitFor(() => expect(clock.pending).toBe(0), IN_TIME);
   });
 
   it("say no more than a code where the blocks cannot be had", async () => {
@@ -143,7 +144,7 @@ describe("answers", () => {
     await start({ clock, resolve: () => ({ ...OBJECT, store: { ...OBJECT.store, uri: OBJECT.store.uri, pace } }) });
     blocks.gate = new Promise(() => {});
     const { text, closed } = raw(get(PATH, { ...HEADERS, connection: "close" }));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     for (let i = 0; i < 4; i++) {
       receivedBytes++;
       await clock.advance(29_000);
@@ -153,7 +154,7 @@ describe("answers", () => {
     await clock.advance(2_000);
     await closed;
     expect(text()).toMatch(/102 Processing[\s\S]*HTTP\/1\.1 502 [\s\S]*\(MILLRACE_TIMEOUT\)/);
-    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.origin]).toEqual([0, 0, 1]));
+    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.origin]).toEqual([0, 0, 1]), IN_TIME);
     // Who asks next is told so at once.
     expect((await ask(PATH)).status).toBe(502);
     expect(blocks.demands).toHaveLength(1);
@@ -215,20 +216,20 @@ describe("what is held", () => {
     await start({ clock });
     blocks.gate = new Promise(() => {});
     const { text, closed } = raw(get(HOLD, { ...HEADERS, connection: "close" }));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     await clock.advance(20_000);
     await closed;
     expect(text()).toMatch(/102 Processing[\s\S]*HTTP\/1\.1 503 /);
-    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.busy]).toEqual([0, 0, 1]));
+    await vi.waitFor(() => expect([server.inFlight, clock.pending, server.counters.refused.busy]).toEqual([0, 0, 1]), IN_TIME);
   });
 
   it("an asker that leaves ends the fetch", async () => {
     await start();
     blocks.gate = new Promise(() => {});
     const { socket } = raw(get(HOLD));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     socket.destroy();
-    await vi.waitFor(() => expect([server.inFlight, server.counters.abandoned]).toEqual([0, 1]));
+    await vi.waitFor(() => expect([server.inFlight, server.counters.abandoned]).toEqual([0, 1]), IN_TIME);
     expect(blocks.demands[0]!.signal!.aborted).toBe(true);
   });
 
@@ -302,12 +303,12 @@ describe("limits", () => {
     const gate = deferred<void>();
     blocks.gate = gate.promise;
     const first = ask(PATH, { ...HEADERS, range: "bytes=0-0" });
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     const busy = await ask(PATH);
     expect(busy).toMatchObject({ status: 503 });
     expect(busy.headers).toContain("retry-after: 1");
     const other = ask(PATH, { ...HEADERS, [HEADER.peer]: "other", range: "bytes=0-0" });
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(2));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(2), IN_TIME);
     gate.resolve();
     expect([(await first).status, (await other).status]).toEqual([206, 206]);
     expect(server.counters.refused.busy).toBe(1);
@@ -317,8 +318,8 @@ describe("limits", () => {
     await start({ limits: { stallMs: 50 } });
     const { socket, closed } = raw(get(PATH));
     socket.pause();
-    await vi.waitFor(() => expect(server.counters.cutOff).toBe(1), 5000);
-    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]));
+    await vi.waitFor(() => expect(server.counters.cutOff).toBe(1), IN_TIME);
+    await vi.waitFor(() => expect([blocks.leased, server.inFlight]).toEqual([0, 0]), IN_TIME);
     socket.resume();
     await closed;
     expect(server.counters.answered).toBe(0);
@@ -329,10 +330,10 @@ describe("limits", () => {
     await start({ clock });
     const { socket, closed } = raw(get(PATH));
     socket.pause();
-    await vi.waitFor(() => expect(blocks.leased).toBe(1));
-    await vi.waitFor(() => expect(clock.pending).toBe(1));
+    await vi.waitFor(() => expect(blocks.leased).toBe(1), IN_TIME);
+    await vi.waitFor(() => expect(clock.pending).toBe(1), IN_TIME);
     await clock.advance(60_000);
-    await vi.waitFor(() => expect([server.counters.cutOff, blocks.leased]).toEqual([1, 0]));
+    await vi.waitFor(() => expect([server.counters.cutOff, blocks.leased]).toEqual([1, 0]), IN_TIME);
     socket.resume();
     await closed;
   });
@@ -340,7 +341,7 @@ describe("limits", () => {
   it("connections beyond the limit are dropped", async () => {
     await start({ limits: { connections: 1 } });
     const first = raw(get("/healthz", {}));
-    await vi.waitFor(() => expect(first.text()).toContain("ok"));
+    await vi.waitFor(() => expect(first.text()).toContain("ok"), IN_TIME);
     await raw(get("/healthz", {})).closed;
     expect(server.counters.dropped).toBe(1);
   });
@@ -369,7 +370,7 @@ describe("closing", () => {
     const gate = deferred<void>();
     blocks.gate = gate.promise;
     const answer = raw(get(PATH, { ...HEADERS, range: "bytes=0-9" }));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     const closing = server.close();
     answer.socket.write(get(PATH));
     gate.resolve();
@@ -384,11 +385,11 @@ describe("closing", () => {
     await start({ clock });
     blocks.gate = new Promise(() => {});
     const { closed } = raw(get(PATH));
-    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1));
+    await vi.waitFor(() => expect(blocks.demands).toHaveLength(1), IN_TIME);
     const closing = server.close();
     await clock.advance(5000);
     await Promise.all([closing, closed]);
-    await vi.waitFor(() => expect([server.inFlight, clock.pending]).toEqual([0, 0]));
+    await vi.waitFor(() => expect([server.inFlight, clock.pending]).toEqual([0, 0]), IN_TIME);
     expect(server.counters.abandoned).toBe(1);
   });
 });

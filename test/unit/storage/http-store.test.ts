@@ -1,9 +1,11 @@
 import type { Socket } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { MillraceError } from "../../../src/errors.js";
 import { HttpStore } from "../../../src/storage/http-store.js";
+import type { HttpTimeouts } from "../../../src/storage/http-timeouts.js";
 import { networkError, statusError } from "../../../src/storage/network-errors.js";
 import type { StoredObject } from "../../../src/storage/store.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { type RawServer, rawServer, response } from "../../support/raw-server.js";
 
 const open: (RawServer | HttpStore)[] = [];
@@ -11,9 +13,12 @@ afterEach(async () => {
   for (const one of open.splice(0)) await one.close();
 });
 
-async function serve(answer: (socket: Socket, request: string, count: number) => void): Promise<{ server: RawServer; store: HttpStore }> {
+async function serve(
+  answer: (socket: Socket, request: string, count: number) => void,
+  timeouts: HttpTimeouts = {},
+): Promise<{ server: RawServer; store: HttpStore }> {
   const server = await rawServer(answer);
-  const store = new HttpStore(server.url, { connectMs: 1000, headMs: 300, stallMs: 300 });
+  const store = new HttpStore(server.url, timeouts);
   open.push(store, server);
   return { server, store };
 }
@@ -25,8 +30,14 @@ const HEAD_200 = { "content-length": 10, etag: '"v1"' };
 const PART = { "content-length": 4, "content-range": "bytes 2-5/10", etag: '"v1"' };
 
 describe("HttpStore.readInto", () => {
-  const read = async (answer: (socket: Socket, request: string, count: number) => void, object = OBJECT, begin = 2, length = 4) => {
-    const { server, store } = await serve(answer);
+  const read = async (
+    answer: (socket: Socket, request: string, count: number) => void,
+    object = OBJECT,
+    begin = 2,
+    length = 4,
+    timeouts: HttpTimeouts = {},
+  ) => {
+    const { server, store } = await serve(answer, timeouts);
     const target = new Uint8Array(length).fill(0x2e);
     const progress = { received: 0 };
     const error = await store.readInto(object, begin, [target], { progress }).then(
@@ -135,9 +146,10 @@ describe("HttpStore.readInto", () => {
     expect(truncated.progress.received).toBe(2);
     const reset = await read((socket) => void socket.resetAndDestroy());
     expect(reset.error).toMatchObject({ code: "MILLRACE_UNAVAILABLE" });
-    const silent = await read(() => undefined);
+    const hasty = { headMs: 300, stallMs: 300 };
+    const silent = await read(() => undefined, OBJECT, 2, 4, hasty);
     expect(silent.error).toMatchObject({ code: "MILLRACE_TIMEOUT", message: expect.stringContaining("no answer in time") });
-    const stalled = await read((socket) => void socket.write(response(206, PART, "234")));
+    const stalled = await read((socket) => void socket.write(response(206, PART, "234")), OBJECT, 2, 4, hasty);
     expect(stalled.error).toMatchObject({ code: "MILLRACE_TIMEOUT", message: expect.stringContaining("stalled") });
     expect(stalled.progress.received).toBe(3);
   });
@@ -179,8 +191,7 @@ describe("HttpStore.readInto", () => {
     const reading = store.readInto(OBJECT, 2, [new Uint8Array(4)], { signal: early.signal });
     early.abort();
     await expect(reading).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(closed).toBe(1);
+    await vi.waitFor(() => expect(closed).toBe(1), IN_TIME);
     expect(server.requests).toHaveLength(1);
   });
 

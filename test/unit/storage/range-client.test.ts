@@ -4,15 +4,16 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { HttpTransports, rangeGet } from "../../../src/storage/http-get.js";
+import type { HttpTimeouts } from "../../../src/storage/http-timeouts.js";
 import { RangeAnswer, type RangeRequest } from "../../../src/storage/range-answer.js";
 import { RangeClient } from "../../../src/storage/range-client.js";
 import type { ReadOptions } from "../../../src/storage/store.js";
+import { IN_TIME } from "../../support/in-time.js";
 import { selfSigned } from "../../support/origin/certificate.js";
 import { type RawServer, rawServer, response } from "../../support/raw-server.js";
 
 const SIZE = 200_000;
 const BODY = Buffer.from(Uint8Array.from({ length: SIZE }, (_, i) => (i * 7) >>> 3));
-const TIMEOUTS = { connectMs: 1000, headMs: 300, stallMs: 300 };
 
 const open: { close(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -23,9 +24,9 @@ afterEach(async () => {
 
 type Answer = (socket: Socket, request: string, count: number) => void;
 
-async function serve(answer: Answer): Promise<{ server: RawServer; transports: HttpTransports }> {
+async function serve(answer: Answer, timeouts: HttpTimeouts = {}): Promise<{ server: RawServer; transports: HttpTransports }> {
   const server = await rawServer(answer);
-  const transports = new HttpTransports(TIMEOUTS);
+  const transports = new HttpTransports(timeouts);
   open.push(transports, server);
   return { server, transports };
 }
@@ -98,9 +99,9 @@ describe("RangeClient: bytes", () => {
     controller.abort();
     await expect(reading).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
     target.fill(0xee);
-    await sleep(50);
+    await vi.waitFor(() => expect(sent[0]!.destroyed).toBe(true), IN_TIME);
+    await sleep(20);
     expect(target.every((byte) => byte === 0xee)).toBe(true);
-    expect(sent[0]!.destroyed).toBe(true);
   });
 
   it("refuses more bytes than the length said", async () => {
@@ -193,7 +194,7 @@ describe("RangeClient: heads", () => {
       const { outcome } = await get(transports, server.url, 0, 10);
       expect(outcome).toMatchObject({ status: 404, body: "x".repeat(8192) });
     }
-    const silent = await serve((socket) => void socket.write(response(404, { "content-length": 10 }, "gone")));
+    const silent = await serve((socket) => void socket.write(response(404, { "content-length": 10 }, "gone")), { stallMs: 300 });
     expect((await get(silent.transports, silent.server.url, 0, 10)).outcome).toMatchObject({ code: "MILLRACE_TIMEOUT" });
   });
 
@@ -208,12 +209,12 @@ describe("RangeClient: heads", () => {
 
 describe("RangeClient: connections", () => {
   /** A server that counts its connections. */
-  async function counting(answer: Answer) {
+  async function counting(answer: Answer, timeouts: HttpTimeouts = {}) {
     const sockets: Socket[] = [];
     const made = await serve((socket, request, count) => {
       if (!sockets.includes(socket)) sockets.push(socket);
       answer(socket, request, count);
-    });
+    }, timeouts);
     return { sockets, url: made.server.url, ...made };
   }
 
@@ -275,8 +276,7 @@ describe("RangeClient: connections", () => {
     const { sockets, transports, url } = await counting(proper);
     await get(transports, url, 0, 10);
     sockets[0]!.write(headOf(0, 10));
-    await sleep(30);
-    expect(sockets[0]!.destroyed).toBe(true);
+    await vi.waitFor(() => expect(sockets[0]!.destroyed).toBe(true), IN_TIME);
     expect((await get(transports, url, 0, 10)).outcome).toBeUndefined();
     expect(sockets).toHaveLength(2);
   });
@@ -310,29 +310,35 @@ describe("RangeClient: connections", () => {
   });
 
   it("counts the stall from the last piece, not from the first", async () => {
-    const { transports, url } = await counting((socket) => {
-      socket.write(headOf(0, 6));
-      for (let i = 0; i < 6; i++) setTimeout(() => socket.write(BODY.subarray(i, i + 1)), 100 * i);
-    });
-    expect((await get(transports, url, 0, 6)).outcome).toBeUndefined();
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const { sockets, transports, url } = await counting((socket) => void socket.write(headOf(0, 6)), { stallMs: 300 });
+    const progress = { received: 0 };
+    const reading = get(transports, url, 0, 6, { progress });
+    for (let i = 0; i < 6; i++) {
+      while (sockets.length === 0 || progress.received < i) await sleep(1);
+      vi.advanceTimersByTime(200);
+      sockets[0]!.write(BODY.subarray(i, i + 1));
+    }
+    expect((await reading).outcome).toBeUndefined();
   });
 
   it("looks again, before a body counts as stalled, at what came while this process stood still", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    const timeouts = { stallMs: 300 };
     const { sockets, transports, url } = await counting((socket) => {
       socket.write(headOf(0, 3));
       socket.write(BODY.subarray(0, 1));
-    });
+    }, timeouts);
     const progress = { received: 0 };
     const reading = get(transports, url, 0, 3, { progress });
     const nextTurn = () => new Promise((resolve) => setImmediate(resolve));
     while (progress.received < 1) await nextTurn();
     // The time is up before the byte that lies there is read.
     sockets[0]!.write(BODY.subarray(1, 2));
-    vi.advanceTimersByTime(TIMEOUTS.stallMs);
+    vi.advanceTimersByTime(timeouts.stallMs);
     while (progress.received < 2) await nextTurn();
     await nextTurn();
-    vi.advanceTimersByTime(TIMEOUTS.stallMs - 1);
+    vi.advanceTimersByTime(timeouts.stallMs - 1);
     await nextTurn();
     sockets[0]!.write(BODY.subarray(2, 3));
     expect((await reading).outcome).toBeUndefined();
@@ -371,6 +377,7 @@ describe("RangeClient: connections", () => {
   });
 
   it("takes a progress that aborts its own read, early and with the last byte", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const { transports, url } = await counting(proper);
     for (const from of [1, SIZE]) {
       const controller = new AbortController();
@@ -388,8 +395,7 @@ describe("RangeClient: connections", () => {
         code: "MILLRACE_ABORTED",
       });
     }
-    // Longer than the time-out for a stall: none is left running.
-    await sleep(TIMEOUTS.stallMs + 50);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it("takes a claim that aborts its own read, and one that throws, for what they are", async () => {
@@ -415,7 +421,7 @@ describe("RangeClient: connections", () => {
     });
     await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
     const { port } = http.address() as AddressInfo;
-    const transports = new HttpTransports(TIMEOUTS);
+    const transports = new HttpTransports({});
     open.push(transports, { close: () => new Promise((resolve) => http.close(() => resolve())) });
     for (const host of ["localhost", "[::ffff:127.0.0.1]"])
       expect((await get(transports, `http://${host}:${port}`, 0, 10)).outcome).toBeUndefined();
@@ -436,7 +442,7 @@ describe("RangeClient: TLS", () => {
       });
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const transports = new HttpTransports(TIMEOUTS);
+    const transports = new HttpTransports({});
     const close = async () => {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
