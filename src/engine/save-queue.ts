@@ -11,8 +11,9 @@ import { PendingFile } from "./pending-versions.js";
 import { type Entry, notUploaded, type QueuedSave, type Stranded } from "./save-entry.js";
 import { isOutrun } from "./save-outrun.js";
 import type { SavePart } from "./save-parts.js";
+import type { SaveTarget } from "./save-target.js";
 import type { Turn, Turns } from "./save-turns.js";
-import type { SaveTarget, SaveUploads } from "./save-upload.js";
+import type { SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
 /** Of a whole upload, whose requests are retried by themselves: some minutes in all. */
@@ -191,9 +192,9 @@ export class SaveQueue {
             log("warn", { path: files.at(-1)!.path, error: String(error) }, "The journal of a saved checkpoint could not be written again"),
           );
       };
-      await this.#uploads.all(files, done, { keep: journal.keep, signal, parts, onReplaced });
       // Before its own journal goes, or a process that is killed between would leave an older one to be uploaded over it.
-      await this.wasSaved(entry.turn, place);
+      const onWhole = () => this.wasSaved(entry.turn, place);
+      await this.#uploads.all(files, done, { keep: journal.keep, signal, parts, onReplaced, onWhole });
     }
     await this.#forget(entry);
   }

@@ -7,17 +7,10 @@ import type { StoredObject, WriteOptions } from "../storage/store.js";
 import { type Place, uriOf } from "./mounts.js";
 import type { SavePart } from "./save-parts.js";
 import { isIndex, olderThan, otherForm, seriesOf, shardsOf } from "./save-series.js";
+import type { SaveTarget } from "./save-target.js";
 
 type Log = (level: string, fields: object, message: string) => void;
 type Watched = Pick<WriteOptions, "signal" | "onProgress">;
-
-/** One object of a checkpoint and where it goes. */
-export interface SaveTarget {
-  readonly place: Place;
-  /** As the caller wrote it. */
-  readonly path: string;
-  readonly size: number;
-}
 
 /** How far a save has come: what the next try begins with. */
 export interface SaveProgress {
@@ -36,26 +29,14 @@ export interface SaveTerms {
   readonly onBytes?: (bytes: number) => void;
   /** Told of the shards that are to be removed, before anything is written that makes them useless. */
   readonly onReplaced?: (paths: readonly string[]) => Promise<void>;
+  /** Told that the checkpoint is whole, before what is older is removed, which may take long. */
+  readonly onWhole: (stored: StoredObject) => Promise<void>;
 }
 
 /** A save that has failed, and a mill that closes, do not wait longer for an origin that does not answer. */
 const TAKE_BACK_MS = 10_000;
 /** An index of a million tensors is some 60 MB. */
 const MAX_INDEX_BYTES = 256 * 2 ** 20;
-
-/** Throws MILLRACE_PERMISSION, _CONFIG where a checkpoint cannot be written there, and where `keep` would have older ones removed that cannot be. */
-export function checkPlace(place: Place, path: string, keep: number | undefined): void {
-  const { store } = place;
-  const refuse = (what: string) => new MillraceError("MILLRACE_PERMISSION", `${path}: ${what}`, { uri: store.uri });
-  if (place.readOnly) throw refuse("the mount is read-only");
-  if (store.write === undefined) throw refuse("this store cannot write");
-  if (place.path === "" || place.path.endsWith("/"))
-    throw new MillraceError("MILLRACE_CONFIG", `${path}: names no object: give a path below it`);
-  if (keep === undefined) return;
-  if (store.remove === undefined) throw refuse("keep: this store cannot remove objects");
-  if (seriesOf(place.path) === undefined)
-    throw new MillraceError("MILLRACE_CONFIG", `keep: ${path} has no number by which older checkpoints of its series could be told`);
-}
 
 /** An index at an origin, and the shards of the checkpoint that it stands for, by path. */
 interface Index {
@@ -134,6 +115,7 @@ export class SaveUploads {
       const written = this.write(files[n]!.place, files[n]!.size, parts(n), { signal, onProgress });
       done.stored.push(await (n < files.length - 1 ? written : written.catch((error) => this.#unlessThere(files, error, signal))));
     }
+    await save.onWhole(done.stored.at(-1)!);
     await this.remove(place, done.replaced, signal).catch((error) => {
       if (signal.aborted) throw error;
       this.#left(place, error);

@@ -16,8 +16,9 @@ import type { SaveFile, SaveRequest, SaveRoom, SaveStats } from "./save-protocol
 import { SaveQueue } from "./save-queue.js";
 import { formless } from "./save-series.js";
 import { Spool } from "./save-spool.js";
+import { checkPlace, type SaveTarget } from "./save-target.js";
 import { type Turn, Turns } from "./save-turns.js";
-import { checkPlace, type SaveProgress, type SaveTarget, SaveUploads } from "./save-upload.js";
+import { type SaveProgress, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
 /** One save under way. */
@@ -167,12 +168,12 @@ export class Saves {
     const done: SaveProgress = { stored: [], replaced: [] };
     const parts = (n: number) => lending.parts(this.#context.cache, files[n]!.size, signal);
     try {
-      await this.#uploads.all(files, done, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
+      const onWhole = () => this.#queue.wasSaved(turn, files.at(-1)!.place);
+      await this.#uploads.all(files, done, { keep, signal, parts, onWhole, onBytes: (bytes) => meter.did(0, bytes) });
     } catch (error) {
       await this.#uploads.takeBack(files, done.stored.length, done.replaced);
       throw error;
     }
-    await this.#queue.wasSaved(turn, files.at(-1)!.place);
     turn.end();
     this.#counts.through++;
     return done.stored.at(-1)!;
