@@ -18,6 +18,8 @@ export interface QueuedSave {
 }
 
 export interface Entry extends QueuedSave {
+  /** As it is on the disk, or was to be. */
+  journal: Journal;
   readonly versions: readonly PendingFile[];
   readonly done: SaveProgress;
   /** Of the last try. */

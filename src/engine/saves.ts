@@ -103,12 +103,12 @@ export class Saves {
   }
 
   /** Writes an object otherwise, in its turn among the saves of its name. */
-  async write<T>(path: string, signal: AbortSignal, work: (place: Place) => Promise<T>): Promise<T> {
+  async write(path: string, signal: AbortSignal, work: (place: Place) => Promise<StoredObject>): Promise<StoredObject> {
     const { files, turn } = await this.#enter(async () => [{ path, size: 0, place: await this.#context.mounts.resolve(path) }]);
     try {
       await unlessAborted(turn.ready, signal, "The write");
       const written = await work(files[0]!.place);
-      await this.#queue.wasSaved(turn, files[0]!.place);
+      await this.#queue.wasSaved(turn, files[0]!.place, written.etag);
       return written;
     } finally {
       turn.end();
@@ -168,7 +168,7 @@ export class Saves {
     const done: SaveProgress = { stored: [], replaced: [] };
     const parts = (n: number) => lending.parts(this.#context.cache, files[n]!.size, signal);
     try {
-      const onWhole = () => this.#queue.wasSaved(turn, files.at(-1)!.place);
+      const onWhole = ({ etag }: StoredObject) => this.#queue.wasSaved(turn, files.at(-1)!.place, etag);
       await this.#uploads.all(files, done, { keep, signal, parts, onWhole, onBytes: (bytes) => meter.did(0, bytes) });
     } catch (error) {
       await this.#uploads.takeBack(files, done.stored.length, done.replaced);

@@ -459,6 +459,40 @@ describe("what an earlier mill has left", () => {
     expect(logged).toContain("A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays");
   });
 
+  test.each(["the same mill", "the next one"])(
+    "is not taken for outrun by an earlier save of its name that was uploaded as late, before %s uploads it",
+    async (who) => {
+      const path = `/ckpt/late/${who.replaceAll(" ", "-")}.safetensors`;
+      const mill = await open();
+      const denied = async (...kinds: ("put" | "multipart")[]) => {
+        await origin.clearFaults();
+        for (const kind of kinds) await origin.failNext(1000, "AccessDenied", { kind });
+      };
+      await denied("put", "multipart");
+      await mill.saveCheckpoint(path, big(1), { write: "back" });
+      await mill.saveCheckpoint(path, small(2), { write: "back" });
+      await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+      await mill.close();
+      for (const name of (await spooled()).filter((one) => one.endsWith(".json"))) {
+        const file = join(disk, "millrace-v1", "saves", name);
+        const journal = JSON.parse(await readFile(file, "utf8"));
+        await writeFile(file, JSON.stringify({ ...journal, savedMs: journal.savedMs - 3_600_000 }));
+      }
+      await denied("put");
+      let next = await open();
+      await expect(next.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+      expect(saves(next)).toMatchObject({ uploaded: 1, failed: 1 });
+      await denied();
+      if (who === "the next one") {
+        await next.close();
+        next = await open();
+      }
+      await next.flush();
+      expect(await spooled()).toEqual([]);
+      await expectSaved(await elsewhere(), path, small(2));
+    },
+  );
+
   test("whose data is gone does not hold up later saves of its name", async () => {
     await rm(`${await leave("/ckpt/lost.safetensors", small(1))}-0.data`);
     const mill = await open();
