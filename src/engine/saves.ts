@@ -2,7 +2,6 @@
  * Checkpoints that are saved. `through`: the bytes go from the caller's thread to the origin, and into the cache on the way. `back`: they go to a file
  * in a cache directory, and from there the same way in the background; a journal beside it has the next mill of the directory go on where this one ends.
  */
-import pLimit from "p-limit";
 import { MillraceError } from "../errors.js";
 import type { StoredObject } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
@@ -36,7 +35,6 @@ export class Saves {
   readonly #uploads: SaveUploads;
   readonly #queue: SaveQueue;
   readonly #turns = new Turns();
-  readonly #entrance = pLimit(1);
   readonly #lendings = new Map<number, Lending>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
@@ -104,7 +102,8 @@ export class Saves {
 
   /** Writes an object otherwise, in its turn among the saves of its name. */
   async write(path: string, signal: AbortSignal, work: (place: Place) => Promise<StoredObject>): Promise<StoredObject> {
-    const { files, turn } = await this.#enter(async () => [{ path, size: 0, place: await this.#context.mounts.resolve(path) }]);
+    const find = async () => [{ path, size: 0, place: await this.#context.mounts.resolve(path) }];
+    const { files, turn } = await this.#enter(path, find, signal);
     try {
       await unlessAborted(turn.ready, signal, "The write");
       const written = await work(files[0]!.place);
@@ -133,9 +132,9 @@ export class Saves {
   }
 
   async #save({ files: wanted, write, keep }: SaveRequest, lending: Lending, context: CallContext): Promise<StoredObject> {
-    const { files, turn } = await this.#enter(() => this.#places(wanted, keep));
-    const { place } = files.at(-1)!;
     const signal = combinedSignal(context.signal, this.#closing.signal);
+    const { files, turn } = await this.#enter(wanted.at(-1)!.path, () => this.#places(wanted, keep), signal);
+    const { place } = files.at(-1)!;
     const attempt = async (how: (save: Save) => Promise<StoredObject | undefined>): Promise<StoredObject | undefined> => {
       const meter = new ProgressMeter((progress) => context.progress(progress));
       for (const { size } of files) meter.expect(1, size);
@@ -155,12 +154,10 @@ export class Saves {
     }
   }
 
-  /** Turns are taken in the order of the calls, whatever it takes to find out what their paths mean. */
-  #enter(find: () => Promise<SaveTarget[]>): Promise<{ files: SaveTarget[]; turn: Turn }> {
-    return this.#entrance(async () => {
-      const files = await find();
-      return { files, turn: this.#turns.take(formless(uriOf(files.at(-1)!.place))) };
-    });
+  async #enter(path: string, find: () => Promise<SaveTarget[]>, signal: AbortSignal): Promise<{ files: SaveTarget[]; turn: Turn }> {
+    const name = (files: SaveTarget[]) => formless(uriOf(files.at(-1)!.place));
+    const { found, turn } = await this.#turns.enter(this.#context.mounts.rootOf(path), find, name, signal);
+    return { files: found, turn };
   }
 
   async #through({ files, keep, turn, lending, signal, meter }: Save): Promise<StoredObject> {
