@@ -10,6 +10,7 @@ import { unlessAborted } from "../util/unless-aborted.js";
 import { type Place, publicInfo, uriOf } from "./mounts.js";
 import type { CallContext, Handlers } from "./rpc.js";
 import type { SpooledFile } from "./save-journal.js";
+import { removeLost } from "./save-lost.js";
 import { Lending, partBytes } from "./save-parts.js";
 import type { SaveFile, SaveRequest, SaveRoom, SaveStats } from "./save-protocol.js";
 import { SaveQueue } from "./save-queue.js";
@@ -62,8 +63,13 @@ export class Saves {
         await this.#queue.add({ spool, journal, files, turn, recovered: true });
       } catch (error) {
         turn.end();
-        this.#queue.strand(journal.files.at(-1)!.path, spool.journalPath, error);
-        await spool.leave();
+        const { path } = journal.files.at(-1)!;
+        if (await removeLost(spool, journal))
+          this.#context.log("warn", { path }, "The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
+        else {
+          this.#queue.strand(path, spool.journalPath, error);
+          await spool.leave();
+        }
       }
     }
   }

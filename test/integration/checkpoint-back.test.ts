@@ -200,6 +200,36 @@ describe("a disk that cannot take it", () => {
     await expectSaved(await elsewhere(), "/ckpt/unsynced.safetensors", small(1));
   });
 
+  /** Runs the save while `then` comes about as its data, or the folder with its journal, is made last. */
+  async function whenSynced(of: "file" | "folder", then: () => Promise<void>, save: () => Promise<unknown>): Promise<void> {
+    const probe = await openFile(join(disk, "probe"), "w");
+    const handles = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const { sync } = handles;
+    const spy = vi.spyOn(handles, "sync").mockImplementation(async function (this: FileHandle) {
+      await sync.call(this);
+      if ((await this.stat()).isDirectory() !== (of === "folder")) return;
+      spy.mockRestore();
+      await then();
+    });
+    await save();
+    spy.mockRestore();
+  }
+
+  test("another process takes it over before its journal is there, and removes it: the same, and no journal is left", async () => {
+    const mill = await open();
+    const takeOver = async () => {
+      const saved = join(disk, "millrace-v1", "saves");
+      const names = await spooled();
+      await rm(join(saved, names.find((name) => name.endsWith(".data"))!));
+      await writeFile(join(saved, names.find((name) => name.endsWith(".lock"))!), OTHER);
+    };
+    await whenSynced("file", takeOver, () => mill.saveCheckpoint("/ckpt/stood.safetensors", small(1), { write: "back" }));
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 1, back: 0 });
+    expect((await spooled()).filter((name) => !name.endsWith(".lock"))).toEqual([]);
+    await expectSaved(await elsewhere(), "/ckpt/stood.safetensors", small(1));
+  });
+
   test("a folder that is gone: the same, without waiting for the disk to be given up", async () => {
     const mill = await open();
     await rm(join(disk, "millrace-v1", "saves"), { recursive: true });
@@ -493,9 +523,12 @@ describe("what an earlier mill has left", () => {
     },
   );
 
-  test("whose data is gone does not hold up later saves of its name", async () => {
+  test("whose data is gone is said, once, and does not hold up later saves of its name", async () => {
     await rm(`${await leave("/ckpt/lost.safetensors", small(1))}-0.data`);
     const mill = await open();
+    await mill.flush();
+    await expect.poll(() => logged).toContain("The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
+    expect(await spooled()).toEqual([]);
     await mill.saveCheckpoint("/ckpt/lost.safetensors", small(2));
     await expectSaved(mill, "/ckpt/lost.safetensors", small(2));
   });
