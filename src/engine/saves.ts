@@ -2,7 +2,7 @@
  * Checkpoints that are saved. `through`: the bytes go from the caller's thread to the origin, and into the cache on the way. `back`: they go to a file
  * in a cache directory, and from there the same way in the background; a journal beside it has the next mill of the directory go on where this one ends.
  */
-import { MillraceError } from "../errors.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
 import type { StoredObject } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { ProgressMeter } from "../util/progress-meter.js";
@@ -200,6 +200,7 @@ export class Saves {
       const pieceBytes = partBytes(this.#context.cache);
       const journal = { version: 1, savedMs: turn.takenMs, turn: turn.number, target, keep, pieceBytes, files: written } as const;
       await spool.commit(journal);
+      throwIfAborted(save.signal, "The save");
       const stored = await this.#queue.add({ spool, journal, files, turn, recovered: false });
       this.#counts.back++;
       return stored;

@@ -230,6 +230,17 @@ describe("a disk that cannot take it", () => {
     await expectSaved(await elsewhere(), "/ckpt/stood.safetensors", small(1));
   });
 
+  test("an abort while its journal is made last: nothing is left, and nothing uploaded", async () => {
+    const mill = await open();
+    const stop = new AbortController();
+    const saving = () => mill.saveCheckpoint("/ckpt/aborted.safetensors", small(1), { write: "back", signal: stop.signal });
+    const abort = async () => stop.abort();
+    await expect(whenSynced("folder", abort, saving)).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await expect.poll(spooled, { timeout: 20_000 }).toEqual([]);
+    expect(saves(mill)).toMatchObject({ back: 0, through: 0, uploaded: 0 });
+    await expect((await elsewhere()).stat("/ckpt/aborted.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  });
+
   test("a folder that is gone: the same, without waiting for the disk to be given up", async () => {
     const mill = await open();
     await rm(join(disk, "millrace-v1", "saves"), { recursive: true });
