@@ -183,8 +183,6 @@ export class SaveQueue {
         { path: files.at(-1)!.path },
         "A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays",
       );
-      // The process that has left it may have uploaded some of it.
-      await this.#uploads.takeBack(files, files.length - 1, done.replaced);
     } else {
       const parts = (n: number) => this.#ownParts(entry, spool.parts(cache, n, journal));
       const onReplaced = async (replaced: readonly string[]) => {
@@ -227,7 +225,7 @@ export class SaveQueue {
     this.#context.log("debug", { path: entry.files.at(-1)!.path }, "A saved checkpoint is another process's to upload");
   }
 
-  /** Removes the local copy. */
+  /** Removes the local copy, and of one that is not whole at its origin what may be there. */
   async #forget(entry: Entry): Promise<void> {
     for (const [n, version] of entry.versions.entries()) {
       if (entry.done.stored[n] !== undefined) version.becomes(entry.done.stored[n]);
@@ -241,5 +239,7 @@ export class SaveQueue {
       );
     });
     this.#entries.delete(entry);
+    const { files, done } = entry;
+    if (done.stored.length < files.length) await this.#uploads.takeBack(files, files.length - 1, done.replaced);
   }
 }

@@ -315,6 +315,19 @@ describe("an upload that fails for good", () => {
     await expectSaved(await elsewhere(), "/ckpt/waits.safetensors", small(2));
   });
 
+  test("takes its shards with it once the name was saved anew", async () => {
+    const mill = await open();
+    const path = "/ckpt/left/m.safetensors";
+    // The index alone is put whole: the shard has more than one part.
+    await origin.failNext(1, "AccessDenied", { kind: "put" });
+    await mill.saveCheckpoint(path, big(1).slice(0, 1), { write: "back", maxShardBytes: 1 });
+    await expect.poll(() => saves(mill), { timeout: 20_000 }).toMatchObject({ failed: 1, pending: 0 });
+    expect(await paths(await elsewhere(), "/ckpt/left")).toHaveLength(1);
+    await mill.saveCheckpoint(path, small(2));
+    await mill.flush();
+    expect(await paths(await elsewhere(), "/ckpt/left")).toEqual([path]);
+  });
+
   test("is of no use any more once the name was saved anew", async () => {
     const mill = await open();
     await refused(mill, ["/ckpt/anew.safetensors", 1]);
