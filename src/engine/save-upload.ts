@@ -136,11 +136,20 @@ export class SaveUploads {
     try {
       const named = own.length < files.length - 1 ? [] : ((await this.#indexAt(place, signal))?.shards ?? []);
       const isThere = own.every((path) => named.includes(path));
-      await this.remove(place, isThere ? replaced : own.filter((path) => !named.includes(path)), signal);
+      await this.#removeEach(place, isThere ? replaced : own.filter((path) => !named.includes(path)), signal);
     } catch (error) {
       const fields = { uri: uriOf(place), shards: [...own, ...replaced], error: String(error) };
       this.#log("warn", fields, "A save failed, and it is not known which of these shards its index names: remove those that it does not");
     }
+  }
+
+  /** Removes shards that are of no use any more, at once: there may be more of them than there is time for one after the other. Logs which stay. */
+  async #removeEach(place: Place, paths: readonly string[], signal: AbortSignal): Promise<void> {
+    const errors = await Promise.all(paths.map((path) => this.remove(place, [path], signal).catch((error) => error)));
+    const error = errors.find((one) => one !== undefined);
+    if (error === undefined) return;
+    const fields = { uri: uriOf(place), shards: paths.filter((_, i) => errors[i] !== undefined), error: String(error) };
+    this.#log("warn", fields, "Shards that are of no use any more could not be removed: remove them");
   }
 
   /** Throws what the store throws, but that the index may not be read. */

@@ -235,6 +235,28 @@ describe("an index that was written though its answer was lost, of a checkpoint 
   });
 });
 
+test("of a save that fails each shard is removed that can be, and the others are named in the log", async () => {
+  const logged: { shards?: string[] }[] = [];
+  const log = (fields: object) => void logged.push(fields);
+  const { remove, write } = MemoryStore.prototype;
+  vi.spyOn(MemoryStore.prototype, "write").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+    if (path.endsWith(".index.json")) throw new MillraceError("MILLRACE_PERMISSION", "no index here");
+    return write.call(this, path, ...rest);
+  });
+  const removing = vi.spyOn(MemoryStore.prototype, "remove").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+    if (path.includes("00001-of")) throw new MillraceError("MILLRACE_PERMISSION", "not this one");
+    return remove.call(this, path, ...rest);
+  });
+  const mill = await open({ logger: { debug: log, info: log, warn: log, error: log } });
+  const saving = mill.saveCheckpoint("memory://taken-back/m.safetensors", tensors, { maxShardBytes: 10 * MIB });
+  await expect(saving).rejects.toMatchObject({ code: "MILLRACE_PERMISSION", message: expect.stringContaining("no index here") });
+  expect(removing).toHaveBeenCalledTimes(3);
+  vi.restoreAllMocks();
+  const left = await paths(mill, "memory://taken-back");
+  expect(left).toEqual([expect.stringContaining("00001-of-00003")]);
+  await expect.poll(() => logged.flatMap(({ shards }) => shards ?? [])).toEqual([left[0]!.slice("memory://taken-back/".length)]);
+});
+
 describe("one name, two forms", () => {
   test.each(["through", "back"] as const)("%s: the new one replaces the other, whichever comes first", async (write) => {
     const cache = { memory: "64MiB", disk: [{ path: join(folder, `forms-${write}`), capacity: "64MiB" }] };
