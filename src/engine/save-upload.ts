@@ -198,15 +198,23 @@ export class SaveUploads {
     }
   }
 
-  /** A single file and an index of one name would be two checkpoints, and the older one could be read for the newer. */
+  /**
+   * A single file and an index of one name would be two checkpoints, and the older one could be read for the newer. One that another node has saved
+   * since stays, or each would remove the other's.
+   */
   async #removeOther(place: Place, own: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const { store } = place;
     const path = otherForm(place.path);
-    const there = await store.stat(path, { signal }).catch((error) => {
-      // S3 denies what is not there to who may not list.
-      if (!isMillraceError(error, "MILLRACE_NOT_FOUND") && !isMillraceError(error, "MILLRACE_PERMISSION")) throw error;
-    });
+    const facts = (of: string) =>
+      store.stat(of, { signal }).catch((error) => {
+        // S3 denies what is not there to who may not list.
+        if (!isMillraceError(error, "MILLRACE_NOT_FOUND") && !isMillraceError(error, "MILLRACE_PERMISSION")) throw error;
+      });
+    const there = await facts(path);
     if (there === undefined) return;
+    const written = await facts(place.path);
+    if (written === undefined) this.#metadata.forget(store, place.path);
+    if (written === undefined || Number(there.lastModified ?? 0) > Number(written.lastModified ?? 0)) return;
     if (store.remove === undefined) throw new MillraceError("MILLRACE_PERMISSION", `${path}: this store cannot remove objects`);
     const shards = (await this.#indexAt({ ...place, path }, signal))?.shards ?? [];
     await this.remove(

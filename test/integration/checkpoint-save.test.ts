@@ -279,6 +279,21 @@ describe("one name, two forms", () => {
     });
   });
 
+  test("of two nodes that save both at once the later one stays", async () => {
+    const target = "memory://both-forms/m.safetensors";
+    const [mill, other] = [await open(), await open()];
+    const { write } = MemoryStore.prototype;
+    const spy = vi.spyOn(MemoryStore.prototype, "write").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+      spy.mockRestore();
+      const stored = await write.call(this, path, ...rest);
+      await expect.poll(() => Date.now()).toBeGreaterThan(Number(stored.lastModified));
+      await other.saveCheckpoint(target, small(2), { maxShardBytes: 8 });
+      return stored;
+    });
+    await mill.saveCheckpoint(target, small(1));
+    for (const one of [mill, await open()]) await expectSaved(one, target, small(2));
+  });
+
   test("a shard that is not there is told by its index and a tensor of it", async () => {
     const mill = await open();
     const { path } = await mill.saveCheckpoint("/files/lost/m.safetensors", small(1), { maxShardBytes: 8 });
