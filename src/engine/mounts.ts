@@ -25,6 +25,8 @@ export class Mounts {
   readonly #s3: WireS3 | undefined;
   readonly #openStore: OpenStore;
   readonly #stores = new Map<string, Promise<OriginStore>>();
+  readonly #opened = new Set<OriginStore>();
+  #closed = false;
   /** Roots of URIs that needed no mount; of files, the folder: the root would be the whole machine. */
   readonly #bare = new Map<string, { readonly root: string; readonly path: string; readonly mount: undefined }>();
   readonly #rules = new Map<string, HoldRules>();
@@ -39,8 +41,20 @@ export class Mounts {
 
   /** Throws MILLRACE_CONFIG for a path that no mount holds, and what opening its store throws. */
   async resolve(path: string): Promise<Place> {
+    const { uri, mount } = this.#locate(path);
+    const { root, path: below } = parseUri(uri);
+    if (mount === undefined) this.#remember(root, below);
+    return this.#placeIn(await this.#store(root, mount?.s3 ?? this.#s3, mount), root, below, mount);
+  }
+
+  /** What the store of a path is opened on, and that of every other way to write it. Throws MILLRACE_CONFIG. */
+  rootOf(path: string): string {
+    return parseUri(this.#locate(path).uri).root;
+  }
+
+  #locate(path: string): { readonly uri: string; readonly mount: MountConfig | undefined } {
     // A scheme has two letters at least: C:\\data is a path.
-    if (/^[a-z][a-z0-9+.-]+:/i.test(path)) return this.#place(path, undefined);
+    if (/^[a-z][a-z0-9+.-]+:/i.test(path)) return { uri: path, mount: undefined };
     const mount = this.#mounts.find(({ prefix }) => path === prefix || path.startsWith(`${prefix}/`));
     if (mount === undefined) {
       const known = this.#mounts.map(({ prefix }) => prefix).join(", ") || "none";
@@ -49,7 +63,7 @@ export class Mounts {
         `${path}: no mount holds this path (mounts: ${known}); a URI needs none: s3://bucket/key, file:///data, or file:./data for a local folder`,
       );
     }
-    return this.#place(mount.uri + path.slice(mount.prefix.length), mount);
+    return { uri: mount.uri + path.slice(mount.prefix.length), mount };
   }
 
   /**
@@ -68,16 +82,10 @@ export class Mounts {
     return undefined;
   }
 
+  /** A store that does not open is not waited for: it is closed if it does. */
   async close(): Promise<void> {
-    const stores = await Promise.allSettled(this.#stores.values());
-    await Promise.all(stores.map((result) => (result.status === "fulfilled" ? result.value.close?.() : undefined)));
-  }
-
-  async #place(uri: string, mount: MountConfig | undefined): Promise<Place> {
-    const { root, path } = parseUri(uri);
-    if (mount === undefined) this.#remember(root, path);
-    const s3 = mount?.s3 ?? this.#s3;
-    return this.#placeIn(await this.#store(root, s3, mount), root, path, mount);
+    this.#closed = true;
+    await Promise.all(Array.from(this.#opened, (store) => store.close?.()));
   }
 
   #remember(root: string, path: string): void {
@@ -104,7 +112,13 @@ export class Mounts {
     if (store === undefined) {
       store = this.#openStore(root, s3);
       this.#stores.set(id, store);
-      store.catch(() => this.#stores.delete(id));
+      store.then(
+        (opened) => {
+          if (this.#closed) opened.close?.().catch(() => {});
+          else this.#opened.add(opened);
+        },
+        () => this.#stores.delete(id),
+      );
     }
     return store;
   }

@@ -3,8 +3,9 @@ import { isMillraceError, MillraceError } from "../errors.js";
 import type { PendingFile } from "./pending-versions.js";
 import type { Journal } from "./save-journal.js";
 import type { Spool } from "./save-spool.js";
+import type { SaveTarget } from "./save-target.js";
 import type { Turn } from "./save-turns.js";
-import type { SaveProgress, SaveTarget } from "./save-upload.js";
+import type { SaveProgress } from "./save-upload.js";
 
 /** A checkpoint on the local disk. */
 export interface QueuedSave {
@@ -17,6 +18,8 @@ export interface QueuedSave {
 }
 
 export interface Entry extends QueuedSave {
+  /** As it is on the disk, or was to be. */
+  journal: Journal;
   readonly versions: readonly PendingFile[];
   readonly done: SaveProgress;
   /** Of the last try. */

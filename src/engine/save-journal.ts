@@ -24,6 +24,8 @@ export interface Journal {
   readonly files: readonly SpooledFile[];
   /** Shards at the origin, by key, that go when it is uploaded: added before that, since the index that named them is not there after it. */
   readonly replaced?: readonly string[];
+  /** ETags under which earlier saves of its name were uploaded from here since: nobody has saved it anew by these. */
+  readonly earlier?: readonly string[];
 }
 
 /** What a journal begins with, up to its version. */

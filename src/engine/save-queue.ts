@@ -9,10 +9,12 @@ import { unlessAborted } from "../util/unless-aborted.js";
 import type { Place } from "./mounts.js";
 import { PendingFile } from "./pending-versions.js";
 import { type Entry, notUploaded, type QueuedSave, type Stranded } from "./save-entry.js";
+import type { Journal } from "./save-journal.js";
 import { isOutrun } from "./save-outrun.js";
 import type { SavePart } from "./save-parts.js";
+import type { SaveTarget } from "./save-target.js";
 import type { Turn, Turns } from "./save-turns.js";
-import type { SaveTarget, SaveUploads } from "./save-upload.js";
+import type { SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
 /** Of a whole upload, whose requests are retried by themselves: some minutes in all. */
@@ -72,11 +74,14 @@ export class SaveQueue {
   }
 
   /**
-   * A save of this name is whole at its origin, and its turn not over: older ones are of no use any more, and are not being uploaded. The origin takes
-   * uploads: others of it that have failed are tried again.
+   * A save of this name is whole at its origin, and its turn not over: older ones are of no use any more, and are not being uploaded. Newer ones come
+   * after it all the same, however late it is. The origin takes uploads: others of it that have failed are tried again.
    */
-  async wasSaved({ name, number }: Turn, { store }: Place): Promise<void> {
-    for (const entry of this.#entries.keys()) if (entry.turn.name === name && entry.turn.number < number) await this.#forget(entry);
+  async wasSaved({ name, number }: Turn, { store }: Place, etag: string): Promise<void> {
+    const others = [...this.#entries.keys()].filter(({ turn }) => turn.name === name);
+    for (const entry of others)
+      if (entry.turn.number > number) await this.#note(entry, { earlier: [...(entry.journal.earlier ?? []), etag] });
+    for (const entry of others) if (entry.turn.number < number) await this.#forget(entry);
     this.#tryAgain(({ files }) => files.at(-1)!.place.store.uri === store.uri);
   }
 
@@ -172,30 +177,32 @@ export class SaveQueue {
     const { cache, log } = this.#context;
     const { signal } = this.#closing;
     const { place } = files.at(-1)!;
-    if (entry.late && (await isOutrun(place, journal.savedMs, signal))) {
+    if (entry.late && (await isOutrun(place, journal, signal))) {
       log(
         "warn",
         { path: files.at(-1)!.path },
         "A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays",
       );
-      // The process that has left it may have uploaded some of it.
-      await this.#uploads.takeBack(files, files.length - 1, done.replaced);
     } else {
       const parts = (n: number) => this.#ownParts(entry, spool.parts(cache, n, journal));
       const onReplaced = async (replaced: readonly string[]) => {
         await this.#checkOwn(entry);
-        // Where the disk does not take it they may stay; the upload goes on.
-        await spool
-          .commit({ ...journal, replaced })
-          .catch((error) =>
-            log("warn", { path: files.at(-1)!.path, error: String(error) }, "The journal of a saved checkpoint could not be written again"),
-          );
+        await this.#note(entry, { replaced });
       };
-      await this.#uploads.all(files, done, { keep: journal.keep, signal, parts, onReplaced });
       // Before its own journal goes, or a process that is killed between would leave an older one to be uploaded over it.
-      await this.wasSaved(entry.turn, place);
+      const onWhole = ({ etag }: StoredObject) => this.wasSaved(entry.turn, place, etag);
+      await this.#uploads.all(files, done, { keep: journal.keep, signal, parts, onReplaced, onWhole });
     }
     await this.#forget(entry);
+  }
+
+  /** Adds to a journal. Where the disk does not take that, the upload goes on: only a later mill does not know it. */
+  async #note(entry: Entry, more: Pick<Journal, "earlier" | "replaced">): Promise<void> {
+    entry.journal = { ...entry.journal, ...more };
+    await entry.spool.commit(entry.journal).catch((error) => {
+      const fields = { path: entry.files.at(-1)!.path, error: String(error) };
+      this.#context.log("warn", fields, "The journal of a saved checkpoint could not be written again");
+    });
   }
 
   /** The parts, if at their end, before the object is whole, they are still this process's to upload. */
@@ -218,7 +225,7 @@ export class SaveQueue {
     this.#context.log("debug", { path: entry.files.at(-1)!.path }, "A saved checkpoint is another process's to upload");
   }
 
-  /** Removes the local copy. */
+  /** Removes the local copy, and of one that is not whole at its origin what may be there. */
   async #forget(entry: Entry): Promise<void> {
     for (const [n, version] of entry.versions.entries()) {
       if (entry.done.stored[n] !== undefined) version.becomes(entry.done.stored[n]);
@@ -232,5 +239,7 @@ export class SaveQueue {
       );
     });
     this.#entries.delete(entry);
+    const { files, done } = entry;
+    if (done.stored.length < files.length) await this.#uploads.takeBack(files, files.length - 1, done.replaced);
   }
 }

@@ -114,8 +114,10 @@ export class Spool {
     }
   }
 
-  /** From here on it survives this process. */
+  /** From here on it survives this process. Throws where another has taken it over, which may have removed its data. */
   async commit(journal: Journal): Promise<void> {
+    if (!(await this.#lock.kept()))
+      throw new MillraceError("MILLRACE_ABORTED", `${journal.target}: another process has taken the save over`);
     const bytes = Buffer.from(formatJournal(journal));
     const whole = async function* () {
       yield bytes;

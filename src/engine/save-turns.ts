@@ -1,4 +1,6 @@
+import pLimit, { type LimitFunction } from "p-limit";
 import { deferred } from "../util/deferred.js";
+import { unlessAborted } from "../util/unless-aborted.js";
 
 /** A save's place among those of one name. */
 export interface Turn {
@@ -15,8 +17,31 @@ export interface Turn {
 /** Saves to one name, one after the other in the order in which they were asked for. */
 export class Turns {
   readonly #last = new Map<string, Promise<void>>();
+  readonly #entrances = new Map<string, LimitFunction>();
   #number = 0;
   #lastMs = 0;
+
+  /**
+   * Takes a turn in the order of the calls, whatever it takes to find out what their paths mean: to open the store of their `root`, which may take for
+   * ever, and is waited for by those of that root alone. Throws what `find` throws, and when the signal fires; that turn has ended then.
+   */
+  async enter<T>(root: string, find: () => Promise<T>, name: (found: T) => string, signal: AbortSignal): Promise<{ found: T; turn: Turn }> {
+    const entrance = this.#entrances.get(root) ?? pLimit(1);
+    this.#entrances.set(root, entrance);
+    const entering = entrance(async () => {
+      const found = await find();
+      return { found, turn: this.take(name(found)) };
+    });
+    try {
+      return await unlessAborted(entering, signal, "The save");
+    } catch (error) {
+      entering.then(
+        ({ turn }) => turn.end(),
+        () => {},
+      );
+      throw error;
+    }
+  }
 
   take(name: string): Turn {
     const ready = this.#last.get(name) ?? Promise.resolve();

@@ -7,17 +7,10 @@ import type { StoredObject, WriteOptions } from "../storage/store.js";
 import { type Place, uriOf } from "./mounts.js";
 import type { SavePart } from "./save-parts.js";
 import { isIndex, olderThan, otherForm, seriesOf, shardsOf } from "./save-series.js";
+import type { SaveTarget } from "./save-target.js";
 
 type Log = (level: string, fields: object, message: string) => void;
 type Watched = Pick<WriteOptions, "signal" | "onProgress">;
-
-/** One object of a checkpoint and where it goes. */
-export interface SaveTarget {
-  readonly place: Place;
-  /** As the caller wrote it. */
-  readonly path: string;
-  readonly size: number;
-}
 
 /** How far a save has come: what the next try begins with. */
 export interface SaveProgress {
@@ -36,26 +29,14 @@ export interface SaveTerms {
   readonly onBytes?: (bytes: number) => void;
   /** Told of the shards that are to be removed, before anything is written that makes them useless. */
   readonly onReplaced?: (paths: readonly string[]) => Promise<void>;
+  /** Told that the checkpoint is whole, before what is older is removed, which may take long. */
+  readonly onWhole: (stored: StoredObject) => Promise<void>;
 }
 
 /** A save that has failed, and a mill that closes, do not wait longer for an origin that does not answer. */
 const TAKE_BACK_MS = 10_000;
 /** An index of a million tensors is some 60 MB. */
 const MAX_INDEX_BYTES = 256 * 2 ** 20;
-
-/** Throws MILLRACE_PERMISSION, _CONFIG where a checkpoint cannot be written there, and where `keep` would have older ones removed that cannot be. */
-export function checkPlace(place: Place, path: string, keep: number | undefined): void {
-  const { store } = place;
-  const refuse = (what: string) => new MillraceError("MILLRACE_PERMISSION", `${path}: ${what}`, { uri: store.uri });
-  if (place.readOnly) throw refuse("the mount is read-only");
-  if (store.write === undefined) throw refuse("this store cannot write");
-  if (place.path === "" || place.path.endsWith("/"))
-    throw new MillraceError("MILLRACE_CONFIG", `${path}: names no object: give a path below it`);
-  if (keep === undefined) return;
-  if (store.remove === undefined) throw refuse("keep: this store cannot remove objects");
-  if (seriesOf(place.path) === undefined)
-    throw new MillraceError("MILLRACE_CONFIG", `keep: ${path} has no number by which older checkpoints of its series could be told`);
-}
 
 /** An index at an origin, and the shards of the checkpoint that it stands for, by path. */
 interface Index {
@@ -134,6 +115,7 @@ export class SaveUploads {
       const written = this.write(files[n]!.place, files[n]!.size, parts(n), { signal, onProgress });
       done.stored.push(await (n < files.length - 1 ? written : written.catch((error) => this.#unlessThere(files, error, signal))));
     }
+    await save.onWhole(done.stored.at(-1)!);
     await this.remove(place, done.replaced, signal).catch((error) => {
       if (signal.aborted) throw error;
       this.#left(place, error);
@@ -154,11 +136,20 @@ export class SaveUploads {
     try {
       const named = own.length < files.length - 1 ? [] : ((await this.#indexAt(place, signal))?.shards ?? []);
       const isThere = own.every((path) => named.includes(path));
-      await this.remove(place, isThere ? replaced : own.filter((path) => !named.includes(path)), signal);
+      await this.#removeEach(place, isThere ? replaced : own.filter((path) => !named.includes(path)), signal);
     } catch (error) {
       const fields = { uri: uriOf(place), shards: [...own, ...replaced], error: String(error) };
       this.#log("warn", fields, "A save failed, and it is not known which of these shards its index names: remove those that it does not");
     }
+  }
+
+  /** Removes shards that are of no use any more, at once: there may be more of them than there is time for one after the other. Logs which stay. */
+  async #removeEach(place: Place, paths: readonly string[], signal: AbortSignal): Promise<void> {
+    const errors = await Promise.all(paths.map((path) => this.remove(place, [path], signal).catch((error) => error)));
+    const error = errors.find((one) => one !== undefined);
+    if (error === undefined) return;
+    const fields = { uri: uriOf(place), shards: paths.filter((_, i) => errors[i] !== undefined), error: String(error) };
+    this.#log("warn", fields, "Shards that are of no use any more could not be removed: remove them");
   }
 
   /** Throws what the store throws, but that the index may not be read. */
@@ -207,15 +198,23 @@ export class SaveUploads {
     }
   }
 
-  /** A single file and an index of one name would be two checkpoints, and the older one could be read for the newer. */
+  /**
+   * A single file and an index of one name would be two checkpoints, and the older one could be read for the newer. One that another node has saved
+   * since stays, or each would remove the other's.
+   */
   async #removeOther(place: Place, own: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const { store } = place;
     const path = otherForm(place.path);
-    const there = await store.stat(path, { signal }).catch((error) => {
-      // S3 denies what is not there to who may not list.
-      if (!isMillraceError(error, "MILLRACE_NOT_FOUND") && !isMillraceError(error, "MILLRACE_PERMISSION")) throw error;
-    });
+    const facts = (of: string) =>
+      store.stat(of, { signal }).catch((error) => {
+        // S3 denies what is not there to who may not list.
+        if (!isMillraceError(error, "MILLRACE_NOT_FOUND") && !isMillraceError(error, "MILLRACE_PERMISSION")) throw error;
+      });
+    const there = await facts(path);
     if (there === undefined) return;
+    const written = await facts(place.path);
+    if (written === undefined) this.#metadata.forget(store, place.path);
+    if (written === undefined || Number(there.lastModified ?? 0) > Number(written.lastModified ?? 0)) return;
     if (store.remove === undefined) throw new MillraceError("MILLRACE_PERMISSION", `${path}: this store cannot remove objects`);
     const shards = (await this.#indexAt({ ...place, path }, signal))?.shards ?? [];
     await this.remove(

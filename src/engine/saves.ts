@@ -2,8 +2,7 @@
  * Checkpoints that are saved. `through`: the bytes go from the caller's thread to the origin, and into the cache on the way. `back`: they go to a file
  * in a cache directory, and from there the same way in the background; a journal beside it has the next mill of the directory go on where this one ends.
  */
-import pLimit from "p-limit";
-import { MillraceError } from "../errors.js";
+import { MillraceError, throwIfAborted } from "../errors.js";
 import type { StoredObject } from "../storage/store.js";
 import { combinedSignal } from "../util/combined-signal.js";
 import { ProgressMeter } from "../util/progress-meter.js";
@@ -11,13 +10,15 @@ import { unlessAborted } from "../util/unless-aborted.js";
 import { type Place, publicInfo, uriOf } from "./mounts.js";
 import type { CallContext, Handlers } from "./rpc.js";
 import type { SpooledFile } from "./save-journal.js";
+import { removeLost } from "./save-lost.js";
 import { Lending, partBytes } from "./save-parts.js";
 import type { SaveFile, SaveRequest, SaveRoom, SaveStats } from "./save-protocol.js";
 import { SaveQueue } from "./save-queue.js";
 import { formless } from "./save-series.js";
 import { Spool } from "./save-spool.js";
+import { checkPlace, type SaveTarget } from "./save-target.js";
 import { type Turn, Turns } from "./save-turns.js";
-import { checkPlace, type SaveProgress, type SaveTarget, SaveUploads } from "./save-upload.js";
+import { type SaveProgress, SaveUploads } from "./save-upload.js";
 import type { SavesContext } from "./saves-context.js";
 
 /** One save under way. */
@@ -35,7 +36,6 @@ export class Saves {
   readonly #uploads: SaveUploads;
   readonly #queue: SaveQueue;
   readonly #turns = new Turns();
-  readonly #entrance = pLimit(1);
   readonly #lendings = new Map<number, Lending>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #closing = new AbortController();
@@ -63,8 +63,13 @@ export class Saves {
         await this.#queue.add({ spool, journal, files, turn, recovered: true });
       } catch (error) {
         turn.end();
-        this.#queue.strand(journal.files.at(-1)!.path, spool.journalPath, error);
-        await spool.leave();
+        const { path } = journal.files.at(-1)!;
+        if (await removeLost(spool, journal))
+          this.#context.log("warn", { path }, "The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
+        else {
+          this.#queue.strand(path, spool.journalPath, error);
+          await spool.leave();
+        }
       }
     }
   }
@@ -102,12 +107,13 @@ export class Saves {
   }
 
   /** Writes an object otherwise, in its turn among the saves of its name. */
-  async write<T>(path: string, signal: AbortSignal, work: (place: Place) => Promise<T>): Promise<T> {
-    const { files, turn } = await this.#enter(async () => [{ path, size: 0, place: await this.#context.mounts.resolve(path) }]);
+  async write(path: string, signal: AbortSignal, work: (place: Place) => Promise<StoredObject>): Promise<StoredObject> {
+    const find = async () => [{ path, size: 0, place: await this.#context.mounts.resolve(path) }];
+    const { files, turn } = await this.#enter(path, find, signal);
     try {
       await unlessAborted(turn.ready, signal, "The write");
       const written = await work(files[0]!.place);
-      await this.#queue.wasSaved(turn, files[0]!.place);
+      await this.#queue.wasSaved(turn, files[0]!.place, written.etag);
       return written;
     } finally {
       turn.end();
@@ -132,9 +138,9 @@ export class Saves {
   }
 
   async #save({ files: wanted, write, keep }: SaveRequest, lending: Lending, context: CallContext): Promise<StoredObject> {
-    const { files, turn } = await this.#enter(() => this.#places(wanted, keep));
-    const { place } = files.at(-1)!;
     const signal = combinedSignal(context.signal, this.#closing.signal);
+    const { files, turn } = await this.#enter(wanted.at(-1)!.path, () => this.#places(wanted, keep), signal);
+    const { place } = files.at(-1)!;
     const attempt = async (how: (save: Save) => Promise<StoredObject | undefined>): Promise<StoredObject | undefined> => {
       const meter = new ProgressMeter((progress) => context.progress(progress));
       for (const { size } of files) meter.expect(1, size);
@@ -154,12 +160,10 @@ export class Saves {
     }
   }
 
-  /** Turns are taken in the order of the calls, whatever it takes to find out what their paths mean. */
-  #enter(find: () => Promise<SaveTarget[]>): Promise<{ files: SaveTarget[]; turn: Turn }> {
-    return this.#entrance(async () => {
-      const files = await find();
-      return { files, turn: this.#turns.take(formless(uriOf(files.at(-1)!.place))) };
-    });
+  async #enter(path: string, find: () => Promise<SaveTarget[]>, signal: AbortSignal): Promise<{ files: SaveTarget[]; turn: Turn }> {
+    const name = (files: SaveTarget[]) => formless(uriOf(files.at(-1)!.place));
+    const { found, turn } = await this.#turns.enter(this.#context.mounts.rootOf(path), find, name, signal);
+    return { files: found, turn };
   }
 
   async #through({ files, keep, turn, lending, signal, meter }: Save): Promise<StoredObject> {
@@ -167,12 +171,12 @@ export class Saves {
     const done: SaveProgress = { stored: [], replaced: [] };
     const parts = (n: number) => lending.parts(this.#context.cache, files[n]!.size, signal);
     try {
-      await this.#uploads.all(files, done, { keep, signal, parts, onBytes: (bytes) => meter.did(0, bytes) });
+      const onWhole = ({ etag }: StoredObject) => this.#queue.wasSaved(turn, files.at(-1)!.place, etag);
+      await this.#uploads.all(files, done, { keep, signal, parts, onWhole, onBytes: (bytes) => meter.did(0, bytes) });
     } catch (error) {
       await this.#uploads.takeBack(files, done.stored.length, done.replaced);
       throw error;
     }
-    await this.#queue.wasSaved(turn, files.at(-1)!.place);
     turn.end();
     this.#counts.through++;
     return done.stored.at(-1)!;
@@ -196,6 +200,7 @@ export class Saves {
       const pieceBytes = partBytes(this.#context.cache);
       const journal = { version: 1, savedMs: turn.takenMs, turn: turn.number, target, keep, pieceBytes, files: written } as const;
       await spool.commit(journal);
+      throwIfAborted(save.signal, "The save");
       const stored = await this.#queue.add({ spool, journal, files, turn, recovered: false });
       this.#counts.back++;
       return stored;

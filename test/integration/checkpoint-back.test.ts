@@ -201,6 +201,47 @@ describe("a disk that cannot take it", () => {
     await expectSaved(await elsewhere(), "/ckpt/unsynced.safetensors", small(1));
   });
 
+  /** Runs the save while `then` comes about as its data, or the folder with its journal, is made last. */
+  async function whenSynced(of: "file" | "folder", then: () => Promise<void>, save: () => Promise<unknown>): Promise<void> {
+    const probe = await openFile(join(disk, "probe"), "w");
+    const handles = Object.getPrototypeOf(probe) as FileHandle;
+    await probe.close();
+    const { sync } = handles;
+    const spy = vi.spyOn(handles, "sync").mockImplementation(async function (this: FileHandle) {
+      await sync.call(this);
+      if ((await this.stat()).isDirectory() !== (of === "folder")) return;
+      spy.mockRestore();
+      await then();
+    });
+    await save();
+    spy.mockRestore();
+  }
+
+  test("another process takes it over before its journal is there, and removes it: the same, and no journal is left", async () => {
+    const mill = await open();
+    const takeOver = async () => {
+      const saved = join(disk, "millrace-v1", "saves");
+      const names = await spooled();
+      await rm(join(saved, names.find((name) => name.endsWith(".data"))!));
+      await writeFile(join(saved, names.find((name) => name.endsWith(".lock"))!), OTHER);
+    };
+    await whenSynced("file", takeOver, () => mill.saveCheckpoint("/ckpt/stood.safetensors", small(1), { write: "back" }));
+    expect(saves(mill)).toMatchObject({ noSpace: 1, through: 1, back: 0 });
+    expect((await spooled()).filter((name) => !name.endsWith(".lock"))).toEqual([]);
+    await expectSaved(await elsewhere(), "/ckpt/stood.safetensors", small(1));
+  });
+
+  test("an abort while its journal is made last: nothing is left, and nothing uploaded", async () => {
+    const mill = await open();
+    const stop = new AbortController();
+    const saving = () => mill.saveCheckpoint("/ckpt/aborted.safetensors", small(1), { write: "back", signal: stop.signal });
+    const abort = async () => stop.abort();
+    await expect(whenSynced("folder", abort, saving)).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await expect.poll(spooled, { timeout: 20_000 }).toEqual([]);
+    expect(saves(mill)).toMatchObject({ back: 0, through: 0, uploaded: 0 });
+    await expect((await elsewhere()).stat("/ckpt/aborted.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  });
+
   test("a folder that is gone: the same, without waiting for the disk to be given up", async () => {
     const mill = await open();
     await rm(join(disk, "millrace-v1", "saves"), { recursive: true });
@@ -273,6 +314,19 @@ describe("an upload that fails for good", () => {
     await newer;
     expect(saves(mill)).toMatchObject({ uploaded: 0, failed: 0, through: 1 });
     await expectSaved(await elsewhere(), "/ckpt/waits.safetensors", small(2));
+  });
+
+  test("takes its shards with it once the name was saved anew", async () => {
+    const mill = await open();
+    const path = "/ckpt/left/m.safetensors";
+    // The index alone is put whole: the shard has more than one part.
+    await origin.failNext(1, "AccessDenied", { kind: "put" });
+    await mill.saveCheckpoint(path, big(1).slice(0, 1), { write: "back", maxShardBytes: 1 });
+    await expect.poll(() => saves(mill), { timeout: 20_000 }).toMatchObject({ failed: 1, pending: 0 });
+    expect(await paths(await elsewhere(), "/ckpt/left")).toHaveLength(1);
+    await mill.saveCheckpoint(path, small(2));
+    await mill.flush();
+    expect(await paths(await elsewhere(), "/ckpt/left")).toEqual([path]);
   });
 
   test("is of no use any more once the name was saved anew", async () => {
@@ -460,9 +514,46 @@ describe("what an earlier mill has left", () => {
     expect(logged).toContain("A checkpoint was saved anew elsewhere before an older one was uploaded: the newer one stays");
   });
 
-  test("whose data is gone does not hold up later saves of its name", async () => {
+  test.each(["the same mill", "the next one"])(
+    "is not taken for outrun by an earlier save of its name that was uploaded as late, before %s uploads it",
+    async (who) => {
+      const path = `/ckpt/late/${who.replaceAll(" ", "-")}.safetensors`;
+      const mill = await open();
+      const denied = async (...kinds: ("put" | "multipart")[]) => {
+        await origin.clearFaults();
+        for (const kind of kinds) await origin.failNext(1000, "AccessDenied", { kind });
+      };
+      await denied("put", "multipart");
+      await mill.saveCheckpoint(path, big(1), { write: "back" });
+      await mill.saveCheckpoint(path, small(2), { write: "back" });
+      await expect(mill.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+      await mill.close();
+      for (const name of (await spooled()).filter((one) => one.endsWith(".json"))) {
+        const file = join(disk, "millrace-v1", "saves", name);
+        const journal = JSON.parse(await readFile(file, "utf8"));
+        await writeFile(file, JSON.stringify({ ...journal, savedMs: journal.savedMs - 3_600_000 }));
+      }
+      await denied("put");
+      let next = await open();
+      await expect(next.flush()).rejects.toMatchObject({ code: "MILLRACE_PERMISSION" });
+      expect(saves(next)).toMatchObject({ uploaded: 1, failed: 1 });
+      await denied();
+      if (who === "the next one") {
+        await next.close();
+        next = await open();
+      }
+      await next.flush();
+      expect(await spooled()).toEqual([]);
+      await expectSaved(await elsewhere(), path, small(2));
+    },
+  );
+
+  test("whose data is gone is said, once, and does not hold up later saves of its name", async () => {
     await rm(`${await leave("/ckpt/lost.safetensors", small(1))}-0.data`);
     const mill = await open();
+    await mill.flush();
+    await expect.poll(() => logged).toContain("The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
+    expect(await spooled()).toEqual([]);
     await mill.saveCheckpoint("/ckpt/lost.safetensors", small(2));
     await expectSaved(mill, "/ckpt/lost.safetensors", small(2));
   });

@@ -88,3 +88,20 @@ test("the older ones of a name go before the newer one", async () => {
   expect(removed).toHaveLength(2);
   expect(removed[0]!.endsWith(older!)).toBe(true);
 });
+
+test.each(["through", "back"] as const)("an older one of its name is gone before anything is removed at the origin, %s", async (write) => {
+  const mill = await open();
+  await mill.saveCheckpoint(`/ckpt/held-${write}/s-1.safetensors`, small(0));
+  await refused(mill, `/ckpt/held-${write}/s-2.safetensors`);
+  const [older] = await journals();
+  await origin.reset();
+  await origin.failNext(1000, "hang", { kind: "delete" });
+  const stop = new AbortController();
+  const saving = mill.saveCheckpoint(`/ckpt/held-${write}/s-2.safetensors`, small(2), { write, keep: 1, signal: stop.signal });
+  saving.catch(() => {});
+  await expect.poll(async () => (await origin.stats()).kinds.delete, { timeout: 20_000 }).toBeGreaterThan(0);
+  expect(await journals()).not.toContain(older);
+  await origin.clearFaults();
+  stop.abort();
+  await saving.catch(() => {});
+});

@@ -239,6 +239,28 @@ describe("an index that was written though its answer was lost, of a checkpoint 
   });
 });
 
+test("of a save that fails each shard is removed that can be, and the others are named in the log", async () => {
+  const logged: { shards?: string[] }[] = [];
+  const log = (fields: object) => void logged.push(fields);
+  const { remove, write } = MemoryStore.prototype;
+  vi.spyOn(MemoryStore.prototype, "write").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+    if (path.endsWith(".index.json")) throw new MillraceError("MILLRACE_PERMISSION", "no index here");
+    return write.call(this, path, ...rest);
+  });
+  const removing = vi.spyOn(MemoryStore.prototype, "remove").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+    if (path.includes("00001-of")) throw new MillraceError("MILLRACE_PERMISSION", "not this one");
+    return remove.call(this, path, ...rest);
+  });
+  const mill = await open({ logger: { debug: log, info: log, warn: log, error: log } });
+  const saving = mill.saveCheckpoint("memory://taken-back/m.safetensors", tensors, { maxShardBytes: 10 * MIB });
+  await expect(saving).rejects.toMatchObject({ code: "MILLRACE_PERMISSION", message: expect.stringContaining("no index here") });
+  expect(removing).toHaveBeenCalledTimes(3);
+  vi.restoreAllMocks();
+  const left = await paths(mill, "memory://taken-back");
+  expect(left).toEqual([expect.stringContaining("00001-of-00003")]);
+  await expect.poll(() => logged.flatMap(({ shards }) => shards ?? [])).toEqual([left[0]!.slice("memory://taken-back/".length)]);
+});
+
 describe("one name, two forms", () => {
   test.each(["through", "back"] as const)("%s: the new one replaces the other, whichever comes first", async (write) => {
     const cache = { memory: "64MiB", disk: [{ path: join(folder, `forms-${write}`), capacity: "64MiB" }] };
@@ -259,6 +281,21 @@ describe("one name, two forms", () => {
       code: "MILLRACE_NOT_FOUND",
       message: expect.not.stringContaining("index.json"),
     });
+  });
+
+  test("of two nodes that save both at once the later one stays", async () => {
+    const target = "memory://both-forms/m.safetensors";
+    const [mill, other] = [await open(), await open()];
+    const { write } = MemoryStore.prototype;
+    const spy = vi.spyOn(MemoryStore.prototype, "write").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+      spy.mockRestore();
+      const stored = await write.call(this, path, ...rest);
+      await expect.poll(() => Date.now()).toBeGreaterThan(Number(stored.lastModified));
+      await other.saveCheckpoint(target, small(2), { maxShardBytes: 8 });
+      return stored;
+    });
+    await mill.saveCheckpoint(target, small(1));
+    for (const one of [mill, await open()]) await expectSaved(one, target, small(2));
   });
 
   test("a shard that is not there is told by its index and a tensor of it", async () => {

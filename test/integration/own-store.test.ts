@@ -35,6 +35,21 @@ describe.each(["inline", "worker"] as const)("engine %s", (engine) => {
     await expect(mill.readFile("own://root/in/none")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND", message: /is not here/ });
   });
 
+  test("a store that never opens holds up no saves and writes but its own, and not the mill's end", async () => {
+    const mill = await open(new URL("./fixtures/never-store.ts", import.meta.url), {});
+    const tensors = [{ name: "w", dtype: "F32" as const, shape: [1], data: new Float32Array(1) }];
+    const stop = new AbortController();
+    const given = mill.saveCheckpoint("own://x/a.safetensors", tensors, { signal: stop.signal });
+    const left = mill.saveCheckpoint("own://x/b.safetensors", tensors);
+    left.catch(() => {});
+    await mill.writeFile(`memory://never-${engine}/x`, "x");
+    await mill.saveCheckpoint(`memory://never-${engine}/b.safetensors`, tensors);
+    stop.abort();
+    await expect(given).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    await mill.close();
+    await expect(left).rejects.toMatchObject({ code: "MILLRACE_CLOSED" });
+  });
+
   test("a store in JavaScript", async () => {
     const folder = await mkdtemp(join(tmpdir(), "millrace-test-"));
     folders.push(folder);
