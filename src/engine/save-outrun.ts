@@ -9,7 +9,9 @@ const CLOCK_SKEW_MS = 15 * 60_000;
 /** Its origin has a version, in this form or the other, that was written after the save, by whatever clock. Throws what the store throws. */
 export async function isOutrun({ store, path }: Place, savedMs: number, signal: AbortSignal): Promise<boolean> {
   if (await isNewer(store, path, savedMs, signal)) return true;
-  return isNewer(store, otherForm(path), savedMs, signal).catch((error) => {
+  const other = otherForm(path);
+  if (other === undefined) return false;
+  return isNewer(store, other, savedMs, signal).catch((error) => {
     // S3 denies what is not there to who may not list.
     if (isMillraceError(error, "MILLRACE_PERMISSION")) return false;
     throw error;

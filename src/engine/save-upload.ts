@@ -211,6 +211,7 @@ export class SaveUploads {
   async #removeOther(place: Place, own: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const { store } = place;
     const path = otherForm(place.path);
+    if (path === undefined) return;
     const there = await store.stat(path, { signal }).catch((error) => {
       // S3 denies what is not there to who may not list.
       if (!isMillraceError(error, "MILLRACE_NOT_FOUND") && !isMillraceError(error, "MILLRACE_PERMISSION")) throw error;

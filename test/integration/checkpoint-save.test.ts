@@ -257,6 +257,14 @@ describe("one name, two forms", () => {
     });
   });
 
+  test.each(["m.index.json", "m"])("an object of another kind that is called like it stays: %s", async (name) => {
+    const mill = await open();
+    const [other] = ["m", "m.index.json"].filter((one) => one !== name);
+    await mill.writeFile(`/ckpt/unlike-${name}/${other}`, "the user's");
+    await mill.saveCheckpoint(`/ckpt/unlike-${name}/${name}`, small(1));
+    expect(Buffer.from(await (await open()).readFile(`/ckpt/unlike-${name}/${other}`)).toString()).toBe("the user's");
+  });
+
   test("a shard that is not there is told by its index and a tensor of it", async () => {
     const mill = await open();
     const { path } = await mill.saveCheckpoint("/files/lost/m.safetensors", small(1), { maxShardBytes: 8 });
