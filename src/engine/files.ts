@@ -72,7 +72,10 @@ export class Files {
   /** `fresh`: as the origin says now, unless it was written here. */
   async stat(path: string, fresh: boolean | undefined, signal: AbortSignal): Promise<StoredObject> {
     const place = await this.#mounts.resolve(path);
-    return publicInfo(place, this.#pendingAt(place, path)?.stored ?? (await this.#metadata.stat(place.store, place.path, { signal, fresh })));
+    return publicInfo(
+      place,
+      this.#pendingAt(place, path)?.stored ?? (await this.#metadata.stat(place.store, place.path, { signal, fresh })),
+    );
   }
 
   read({ path, version, ...range }: ReadRequest, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {
