@@ -1,7 +1,7 @@
 /** Objects that were saved here and are still to be uploaded: this mill reads them from their local files. */
 import { basename, dirname } from "node:path";
 import { type HoldRules, type ObjectVersion, objectVersion } from "../blocks/object-version.js";
-import { isMillraceError } from "../errors.js";
+import { isMillraceError, MillraceError } from "../errors.js";
 import { FileStore } from "../storage/file-store.js";
 import type { OriginReadOptions, OriginStore } from "../storage/origin-store.js";
 import type { StoredObject } from "../storage/store.js";
@@ -71,13 +71,19 @@ export class PendingFile {
     return this.#checked;
   }
 
+  #gone(cause: unknown): MillraceError {
+    const { uri } = this.#pending;
+    return new MillraceError("MILLRACE_CHANGED", `${uri}: the version that was read is not there any more: open it again`, { uri, cause });
+  }
+
   async #read(begin: number, targets: readonly Uint8Array[], { priority, ...options }: OriginReadOptions = {}): Promise<void> {
     if (this.#uploaded === undefined)
       try {
         await unlessAborted(this.#whole(), options.signal, "The read");
         return await this.#files.readInto(this.#local, begin, targets, options);
       } catch (error) {
-        if (this.#uploaded === undefined || !isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+        if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+        if (this.#uploaded === undefined) throw this.#gone(error);
       }
     const urgency = priority === undefined ? {} : { priority };
     await this.place.store.readInto(this.#uploaded!.stored, begin, targets, { ...options, ...urgency });
