@@ -3,7 +3,7 @@ import { constants } from "node:buffer";
 import type { Checkpoint, LoadOptions, ObjectInfo, TensorDtype, TensorInfo, TensorOptions, Watch } from "../api.js";
 import type { PiecesRequest } from "../engine/files.js";
 import type { CallOptions } from "../engine/rpc.js";
-import { MillraceError } from "../errors.js";
+import { isMillraceError, MillraceError } from "../errors.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { checkLoadOptions, checkTensorOptions } from "./checkpoint-options.js";
 import { DTYPES } from "./dtypes.js";
@@ -128,12 +128,20 @@ export class LoadedCheckpoint implements Checkpoint {
         done = now;
       };
       const onProgress = (progress: { bytes: number }): void => to(progress.bytes);
-      const { buffer } = (await this.#call("readPieces", request, { signal, onProgress })) as Uint8Array<ArrayBuffer>;
+      const reading = this.#call("readPieces", request, { signal, onProgress });
+      const { buffer } = (await reading.catch((error) => {
+        throw isMillraceError(error, "MILLRACE_NOT_FOUND") ? goneError(info.path, error) : error;
+      })) as Uint8Array<ArrayBuffer>;
       to(bytes, tensors.length);
       return tensors.map((tensor, i) => new TensorView(tensor, buffer, run.places[i]!, tensor.end - tensor.begin));
     };
     return { bytes: run.byteLength, run: read };
   }
+}
+
+/** A version that was removed is gone as one that was overwritten. */
+function goneError(path: string, cause: MillraceError): MillraceError {
+  return new MillraceError("MILLRACE_CHANGED", `${path}: is not there any more: open the checkpoint again`, { cause });
 }
 
 async function* reported<T>(results: AsyncIterable<T>, meter: ProgressMeter): AsyncGenerator<T, void, undefined> {

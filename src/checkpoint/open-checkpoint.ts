@@ -17,16 +17,27 @@ const FILES_AT_ONCE = 16;
 /** Longer than any index: one of 100 MB would name a million tensors. */
 const MAX_INDEX_BYTES = 100_000_000;
 
+/** Of a checkpoint that is saved anew again and again while it is opened. */
+const MOST_TRIES = 3;
+
 /** See `Millrace.checkpoint`. */
 export async function openCheckpoint(call: Call, source: string, watch: Watch): Promise<LoadedCheckpoint> {
   if (typeof source !== "string")
     throw new MillraceError("MILLRACE_CONFIG", "source: expected the path of a safetensors file or of its index");
   checkWatch(watch);
+  for (let tries = 1; ; tries++)
+    try {
+      return await openEither(call, source, watch);
+    } catch (error) {
+      if (tries === MOST_TRIES || !isMillraceError(error, "MILLRACE_CHANGED")) throw error;
+    }
+}
+
+/** The file, or where there is none its index. */
+async function openEither(call: Call, source: string, watch: Watch): Promise<LoadedCheckpoint> {
   try {
     return await open(call, source, watch);
   } catch (error) {
-    // It was overwritten while it was opened.
-    if (isMillraceError(error, "MILLRACE_CHANGED")) return open(call, source, watch);
     if (!isMillraceError(error, "MILLRACE_NOT_FOUND") || source.endsWith(INDEX) || !(await isThere(call, source + INDEX, watch)))
       throw error;
     return open(call, source + INDEX, watch);
@@ -42,32 +53,41 @@ async function isThere(call: Call, path: string, { signal }: Watch): Promise<boo
 
 async function open(call: Call, source: string, { signal, onProgress }: Watch): Promise<LoadedCheckpoint> {
   const meter = new ProgressMeter(onProgress);
-  const paths = source.endsWith(INDEX) ? await filesOf(call, source, signal) : undefined;
-  const headers = [...(paths?.keys() ?? [source])].map((path) => ({
+  const index = source.endsWith(INDEX) ? await readIndex(call, source, signal) : undefined;
+  const headers = [...(index?.files.keys() ?? [source])].map((path) => ({
     bytes: FIRST_BYTES,
     run: (either: AbortSignal) =>
-      readHeader(call, path, either, meter).catch((error) => {
-        throw paths === undefined ? error : missingShard(error, path, source, paths.get(path)!);
+      readHeader(call, path, either, meter).catch(async (error) => {
+        throw index === undefined ? error : await missingShard(call, error, path, index, either);
       }),
   }));
   meter.expect(headers.length, 0);
   const files: CheckpointFile[] = [];
   for await (const file of inOrder(headers, FILES_AT_ONCE * FIRST_BYTES, signal)) files.push(file);
-  if (paths !== undefined) checkIndex(files, [...paths.values()], source);
+  if (index !== undefined) checkIndex(files, [...index.files.values()], source);
   meter.report();
   return new LoadedCheckpoint(call, source, files);
 }
 
-/** The caller knows the index, and maybe not the files that it names. */
-function missingShard(error: unknown, path: string, index: string, tensors: ReadonlySet<string>): unknown {
+/** The shards of a checkpoint go when it is saved anew; else the caller knows the index, and maybe not the files that it names. */
+async function missingShard(call: Call, error: unknown, path: string, { info, files }: Index, signal: AbortSignal): Promise<unknown> {
   if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) return error;
-  const [first, ...others] = tensors;
+  const { path: index, etag } = info;
+  const now = await call("stat", { path: index, fresh: true }, { signal }).catch(() => undefined);
+  if ((now as ObjectInfo | undefined)?.etag !== etag)
+    return new MillraceError("MILLRACE_CHANGED", `${index}: was saved anew while it was opened: open it again`, { cause: error });
+  const [first, ...others] = files.get(path)!;
   const wanted = `tensor ${quoted(first!)}${others.length > 0 ? ` and ${others.length} more` : ""}`;
   return new MillraceError("MILLRACE_NOT_FOUND", `${index}: ${path}, which it names for ${wanted}, is not there`, { cause: error });
 }
 
-/** The files that an index names, in ascending order, each with the tensors it is said to have. */
-async function filesOf(call: Call, index: string, signal: AbortSignal | undefined): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+interface Index {
+  readonly info: ObjectInfo;
+  /** That it names, in ascending order, each with the tensors it is said to have. */
+  readonly files: ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+async function readIndex(call: Call, index: string, signal: AbortSignal | undefined): Promise<Index> {
   const info = (await call("stat", { path: index, fresh: true }, { signal })) as ObjectInfo;
   if (info.size > MAX_INDEX_BYTES) throw refusal(index, `an index of ${info.size} bytes is longer than the ${MAX_INDEX_BYTES} allowed`);
   const bytes = (await call("read", { path: index, begin: 0, end: info.size, version: info }, { signal })) as Uint8Array;
@@ -78,7 +98,8 @@ async function filesOf(call: Call, index: string, signal: AbortSignal | undefine
     if (tensors === undefined) files.set(name, new Set([tensor]));
     else tensors.add(tensor);
   }
-  return new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, tensors]) => [folder + name, tensors]));
+  const sorted = [...files].sort(([a], [b]) => (a < b ? -1 : 1));
+  return { info, files: new Map(sorted.map(([name, tensors]) => [folder + name, tensors])) };
 }
 
 /** Every tensor is where the index says, and none is where it does not. */

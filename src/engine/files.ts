@@ -7,7 +7,7 @@ import type { StoredObject } from "../storage/store.js";
 import { ProgressMeter } from "../util/progress-meter.js";
 import { eachPart, type Piece, planParts, readPieces } from "./bulk-read.js";
 import { Copies, type LocalPath } from "./copies.js";
-import { type Mounts, type Place, publicInfo } from "./mounts.js";
+import { type Mounts, type Place, publicInfo, uriOf } from "./mounts.js";
 import type { PendingVersions } from "./pending-versions.js";
 import type { CallContext } from "./rpc.js";
 import type { Saves } from "./saves.js";
@@ -72,8 +72,10 @@ export class Files {
   /** `fresh`: as the origin says now, unless it was written here. */
   async stat(path: string, fresh: boolean | undefined, signal: AbortSignal): Promise<StoredObject> {
     const place = await this.#mounts.resolve(path);
-    const pending = this.#pending.find(place)?.stored;
-    return publicInfo(place, pending ?? (await this.#metadata.stat(place.store, place.path, { signal, fresh })));
+    return publicInfo(
+      place,
+      this.#pendingAt(place, path)?.stored ?? (await this.#metadata.stat(place.store, place.path, { signal, fresh })),
+    );
   }
 
   read({ path, version, ...range }: ReadRequest, context: CallContext): Promise<Uint8Array<ArrayBuffer>> {
@@ -162,6 +164,13 @@ export class Files {
     }
   }
 
+  /** Throws MILLRACE_NOT_FOUND where the checkpoint of this name has another form, once it is uploaded. */
+  #pendingAt(place: Place, path: string): ObjectVersion | undefined {
+    if (this.#pending.isReplaced(place))
+      throw new MillraceError("MILLRACE_NOT_FOUND", `${path}: was saved anew, in its other form`, { uri: uriOf(place) });
+    return this.#pending.find(place);
+  }
+
   /** What is known of an object may be old: where the origin has another version by now, that one is used, unless `version` was asked for. */
   async #current<T>(
     path: string,
@@ -171,7 +180,7 @@ export class Files {
   ): Promise<T> {
     const place = await this.#mounts.resolve(path);
     const object = async () => {
-      const pending = this.#pending.find(place, version?.etag);
+      const pending = version === undefined ? this.#pendingAt(place, path) : this.#pending.find(place, version.etag);
       if (pending !== undefined) return pending;
       const stored = version ?? (await this.#metadata.stat(place.store, place.path, { signal }));
       return objectVersion(place.store, { ...stored, path: place.path }, place.rules);

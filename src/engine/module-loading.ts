@@ -19,7 +19,11 @@ const LOADING_ARGUMENTS = new Set(["--import", "--require", "-r", "--loader", "-
  * from .ts it gets the hooks that read TypeScript as well.
  */
 export function startWorker(entry: URL, options: WorkerOptions = {}): Worker {
-  return new Worker(entry, isTypeScript(entry.href) ? { ...options, execArgv: typeScriptArguments() } : options);
+  if (isTypeScript(entry.href)) return new Worker(entry, { ...options, execArgv: typeScriptArguments() });
+  // Of a script that is given as text: a worker, which has a file, does not start with it.
+  if (process.execArgv.some((argument) => argument.startsWith("--input-type")))
+    return new Worker(entry, { ...options, execArgv: loadingArguments() });
+  return new Worker(entry, options);
 }
 
 let hooked = false;
@@ -51,13 +55,18 @@ function isTypeScript(url: string): boolean {
   return /\.[mc]?ts$/.test(url.replace(/[?#].*$/, ""));
 }
 
-function typeScriptArguments(): string[] {
+function loadingArguments(): string[] {
   const kept: string[] = [];
   for (let i = 0; i < process.execArgv.length; i++) {
     const argument = process.execArgv[i]!;
     if (LOADING_ARGUMENTS.has(argument)) kept.push(argument, process.execArgv[++i]!);
     else if (LOADING_ARGUMENTS.has(argument.split("=", 1)[0]!)) kept.push(argument);
   }
+  return kept;
+}
+
+function typeScriptArguments(): string[] {
+  const kept = loadingArguments();
   const preload = hooksPreload(hookOptions());
   return kept.includes(preload) ? kept : [...kept, "--import", preload];
 }

@@ -1,13 +1,14 @@
 /** Objects that were saved here and are still to be uploaded: this mill reads them from their local files. */
 import { basename, dirname } from "node:path";
 import { type HoldRules, type ObjectVersion, objectVersion } from "../blocks/object-version.js";
-import { isMillraceError } from "../errors.js";
+import { isMillraceError, MillraceError } from "../errors.js";
 import { FileStore } from "../storage/file-store.js";
 import type { OriginReadOptions, OriginStore } from "../storage/origin-store.js";
 import type { StoredObject } from "../storage/store.js";
 import { unlessAborted } from "../util/unless-aborted.js";
 import { compareUtf8 } from "../util/utf8-order.js";
 import type { Place } from "./mounts.js";
+import { otherForm } from "./save-series.js";
 
 /** The local file is read at a disk's speed; a copy of it in the cache would be one of a version that is soon another. */
 const RULES: HoldRules = { mount: "\0pending", admission: "lru", share: 0, local: true };
@@ -70,13 +71,19 @@ export class PendingFile {
     return this.#checked;
   }
 
+  #gone(cause: unknown): MillraceError {
+    const { uri } = this.#pending;
+    return new MillraceError("MILLRACE_CHANGED", `${uri}: the version that was read is not there any more: open it again`, { uri, cause });
+  }
+
   async #read(begin: number, targets: readonly Uint8Array[], { priority, ...options }: OriginReadOptions = {}): Promise<void> {
     if (this.#uploaded === undefined)
       try {
         await unlessAborted(this.#whole(), options.signal, "The read");
         return await this.#files.readInto(this.#local, begin, targets, options);
       } catch (error) {
-        if (this.#uploaded === undefined || !isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+        if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
+        if (this.#uploaded === undefined) throw this.#gone(error);
       }
     const urgency = priority === undefined ? {} : { priority };
     await this.place.store.readInto(this.#uploaded!.stored, begin, targets, { ...options, ...urgency });
@@ -110,12 +117,20 @@ export class PendingVersions {
     return file?.object;
   }
 
+  /** Whether what is at a place goes, here or at its origin, when what is pending is uploaded: the same checkpoint in its other form, saved later. */
+  isReplaced({ store, path }: Pick<Place, "store" | "path">): boolean {
+    const number = (form: string) => this.#current.get(`${store.uri}/${form}`)?.number ?? -1;
+    const other = this.#current.size > 0 ? otherForm(path) : undefined;
+    return other !== undefined && number(other) > number(path);
+  }
+
   /** A listing of what lies below a place, with what is pending there: instead of what its origin has by these names. */
   async *among(place: Place, listed: AsyncIterable<{ readonly stored: StoredObject }>): AsyncGenerator<StoredObject, void, undefined> {
     const pending = this.#below(place);
     for await (const { stored } of listed) {
       while (pending.length > 0 && compareUtf8(pending[0]!.path, stored.path) < 0) yield pending.shift()!;
-      yield pending[0]?.path === stored.path ? pending.shift()! : stored;
+      if (pending[0]?.path === stored.path) yield pending.shift()!;
+      else if (!this.isReplaced({ store: place.store, path: stored.path })) yield stored;
     }
     yield* pending;
   }
@@ -123,7 +138,9 @@ export class PendingVersions {
   #below({ store, path }: Place): StoredObject[] {
     const folder = path === "" || path.endsWith("/") ? path : `${path}/`;
     const files = Array.from(this.#current.values(), ({ file }) => file);
-    const below = files.filter(({ place }) => place.store.uri === store.uri && (place.path === path || place.path.startsWith(folder)));
+    const below = files.filter(
+      ({ place }) => place.store.uri === store.uri && (place.path === path || place.path.startsWith(folder)) && !this.isReplaced(place),
+    );
     return below.map(({ object }) => object.stored).sort((a, b) => compareUtf8(a.path, b.path));
   }
 }

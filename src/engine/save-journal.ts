@@ -38,12 +38,37 @@ export function formatJournal({ version, ...rest }: Journal): string {
 /** Undefined where it is damaged, or of another version; "over" where it could not be removed. */
 export function parseJournal(text: string): Journal | "over" | undefined {
   try {
-    const { version, files } = JSON.parse(text) as { version?: number; files?: unknown[] };
-    if (version === 0) return "over";
-    return version === 1 && Array.isArray(files) && files.length > 0 ? JSON.parse(text) : undefined;
+    const journal = JSON.parse(text) as { readonly [Name in keyof Journal]?: unknown };
+    if (journal.version === 0) return "over";
+    return isJournal(journal) ? journal : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isJournal(journal: { readonly [Name in keyof Journal]?: unknown }): journal is Journal {
+  const { version, savedMs, turn, target, keep, pieceBytes, files, replaced = [], earlier = [] } = journal;
+  return (
+    version === 1 &&
+    typeof target === "string" &&
+    [savedMs, turn].every(Number.isFinite) &&
+    Number.isSafeInteger(pieceBytes) &&
+    Number(pieceBytes) > 0 &&
+    (keep === undefined || Number.isSafeInteger(keep)) &&
+    Array.isArray(files) &&
+    files.length > 0 &&
+    files.every(isFile) &&
+    [replaced, earlier].every(areStrings)
+  );
+}
+
+function areStrings(list: unknown): boolean {
+  return Array.isArray(list) && list.every((one) => typeof one === "string");
+}
+
+function isFile(file: { readonly [Name in keyof SpooledFile]?: unknown } | null): file is SpooledFile {
+  const { path, size, crcs } = file ?? {};
+  return typeof path === "string" && Number.isSafeInteger(size) && Array.isArray(crcs) && crcs.every(Number.isSafeInteger);
 }
 
 /**

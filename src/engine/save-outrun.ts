@@ -13,7 +13,9 @@ const CLOCK_SKEW_MS = 15 * 60_000;
  */
 export async function isOutrun({ store, path }: Place, journal: Journal, signal: AbortSignal): Promise<boolean> {
   if (await isNewer(store, path, journal, signal)) return true;
-  return isNewer(store, otherForm(path), journal, signal).catch((error) => {
+  const other = otherForm(path);
+  if (other === undefined) return false;
+  return isNewer(store, other, journal, signal).catch((error) => {
     // S3 denies what is not there to who may not list.
     if (isMillraceError(error, "MILLRACE_PERMISSION")) return false;
     throw error;

@@ -69,6 +69,7 @@ export class Lending {
   #offered: Loan | undefined;
   #lent: Loan | undefined;
   #again = false;
+  #left = false;
   #ended = false;
 
   /** The file's parts, as the caller fills them: each is its reader's to release. */
@@ -92,13 +93,14 @@ export class Lending {
 
   /** The caller has written what was lent, and wants more. */
   async next(): Promise<SaveRoom> {
-    this.takeBack();
+    this.#takeBack();
     if (!this.#ended && !this.#again) await this.#offer.promise;
     if (this.#again) {
       this.#again = false;
       if (this.#offered === undefined && !this.#ended) this.#offer = deferred();
       return "again";
     }
+    if (this.#left) return undefined;
     this.#offer = deferred();
     this.#lent = this.#offered;
     this.#offered = undefined;
@@ -119,8 +121,13 @@ export class Lending {
     this.#offer.resolve();
   }
 
-  /** The caller writes no more into what was lent. */
-  takeBack(): void {
+  /** The caller writes no more, whatever it has asked for before. */
+  left(): void {
+    this.#left = true;
+    this.#takeBack();
+  }
+
+  #takeBack(): void {
     this.#lent?.part.release();
     this.#lent?.over.resolve();
     this.#lent = undefined;

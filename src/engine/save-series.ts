@@ -42,8 +42,12 @@ export function isIndex(path: string): boolean {
   return path.endsWith(INDEX);
 }
 
-/** The same checkpoint in its other form: the index beside a single file, or the single file beside an index. */
-export function otherForm(path: string): string {
+/**
+ * The same checkpoint in its other form: the index beside a single file, or the single file beside an index. Undefined where the name of the file does not
+ * end in `.safetensors`: what is called `model` beside a `model.index.json` may be anything.
+ */
+export function otherForm(path: string): string | undefined {
+  if (!formless(path).endsWith(FILE)) return undefined;
   return isIndex(path) ? formless(path) : path + INDEX;
 }
 

@@ -205,6 +205,7 @@ export class SaveUploads {
   async #removeOther(place: Place, own: ReadonlySet<string>, signal: AbortSignal): Promise<void> {
     const { store } = place;
     const path = otherForm(place.path);
+    if (path === undefined) return;
     const facts = (of: string) =>
       store.stat(of, { signal }).catch((error) => {
         // S3 denies what is not there to who may not list.

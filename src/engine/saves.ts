@@ -97,7 +97,7 @@ export class Saves {
 
   /** The caller writes no more. */
   left(id: number): void {
-    this.#lendings.get(id)?.takeBack();
+    this.#lendings.get(id)?.left();
     this.#lendings.delete(id);
   }
 

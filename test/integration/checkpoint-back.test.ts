@@ -147,6 +147,29 @@ test("shards, their index last; the older ones go when it is uploaded", async ()
   await expectSaved(await elsewhere(), path, big(2));
 });
 
+test.each([false, true])("one that is saved in its other form is seen so before it is uploaded, first in shards: %s", async (sharded) => {
+  const mill = await open();
+  const save = (value: number, inShards: boolean, write: "through" | "back") =>
+    mill.saveCheckpoint("/ckpt/forms/m.safetensors", small(value), { write, ...(inShards && { maxShardBytes: 8 }) });
+  const before = await save(1, sharded, "through");
+  await origin.shape({ deny: ["data/ckpt/forms"] });
+  const expectNew = async (value: number, name: string) => {
+    await expectSaved(mill, "/ckpt/forms/m.safetensors", small(value));
+    await expect(mill.stat(name)).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+    await expect(mill.readFile(name)).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+  };
+  const between = await save(2, !sharded, "back");
+  await expectNew(2, before.path);
+  // Of two that are pending the later one stands.
+  await save(3, sharded, "back");
+  await expectNew(3, between.path);
+  const listed = await paths(mill, "/ckpt/forms");
+  expect([listed.includes(before.path), listed.includes(between.path)]).toEqual([true, false]);
+  await origin.shape({});
+  await mill.flush();
+  await expectSaved(await elsewhere(), "/ckpt/forms/m.safetensors", small(3));
+});
+
 describe("a disk that cannot take it", () => {
   test("no room: it is saved through, and that is said", async () => {
     const mill = await open({ capacity: "8MiB" });

@@ -290,12 +290,50 @@ describe("one name, two forms", () => {
     const spy = vi.spyOn(MemoryStore.prototype, "write").mockImplementation(async function (this: MemoryStore, path, ...rest) {
       spy.mockRestore();
       const stored = await write.call(this, path, ...rest);
-      await expect.poll(() => Date.now()).toBeGreaterThan(Number(stored.lastModified));
+      await expect.poll(() => Date.now(), IN_TIME).toBeGreaterThan(Number(stored.lastModified));
       await other.saveCheckpoint(target, small(2), { maxShardBytes: 8 });
       return stored;
     });
     await mill.saveCheckpoint(target, small(1));
     for (const one of [mill, await open()]) await expectSaved(one, target, small(2));
+  });
+
+  test.each(["m.index.json", "m"])("an object of another kind that is called like it stays: %s", async (name) => {
+    const mill = await open();
+    const [other] = ["m", "m.index.json"].filter((one) => one !== name);
+    await mill.writeFile(`/ckpt/unlike-${name}/${other}`, "the user's");
+    await mill.saveCheckpoint(`/ckpt/unlike-${name}/${name}`, small(1));
+    expect(Buffer.from(await (await open()).readFile(`/ckpt/unlike-${name}/${other}`)).toString()).toBe("the user's");
+  });
+
+  test("a sharded one that is saved anew while it is opened is opened as it is then; one that was opened has changed", async () => {
+    const target = "memory://anew/m.safetensors";
+    const save = async (value: number) => void (await other.saveCheckpoint(target, small(value), { maxShardBytes: 8 }));
+    const [mill, other] = [await open({ cache: { memory: 0 } }), await open()];
+    await save(1);
+    let opened = 0;
+    const { stat } = MemoryStore.prototype;
+    const spy = vi.spyOn(MemoryStore.prototype, "stat").mockImplementation(async function (this: MemoryStore, path, ...rest) {
+      // The index was read, its shard not yet.
+      if (path.endsWith("-00001-of-00001.safetensors") && opened++ === 0) await save(2);
+      return stat.call(this, path, ...rest);
+    });
+    await expectSaved(mill, target, small(2));
+    spy.mockRestore();
+    const before = await mill.checkpoint(target);
+    await save(3);
+    await expect(before.load()).rejects.toMatchObject({ code: "MILLRACE_CHANGED" });
+    await expectSaved(mill, target, small(3));
+  });
+
+  test("one that this mill has saved in shards, and another since, is opened as it is, by either name", async () => {
+    const target = "memory://others/m.safetensors";
+    const [mill, other] = [await open({ cache: { memory: 0 } }), await open()];
+    await mill.saveCheckpoint(target, small(1), { maxShardBytes: 8 });
+    for (const [i, path] of [target, `${target}.index.json`].entries()) {
+      await other.saveCheckpoint(target, small(2 + i), { maxShardBytes: 8 });
+      await expectSaved(mill, path, small(2 + i));
+    }
   });
 
   test("a shard that is not there is told by its index and a tensor of it", async () => {

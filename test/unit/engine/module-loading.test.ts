@@ -8,6 +8,7 @@ import { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { importExport, SOURCE_EXTENSION, startWorker } from "../../../src/engine/module-loading.js";
 import { HOOKS_URL, hooksPreload } from "../../../src/engine/typescript-hooks.js";
+import { TSX } from "../../support/script-process.js";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("../../../", import.meta.url));
@@ -45,6 +46,17 @@ describe("startWorker", () => {
     const path = join(folder, "plain.mjs");
     await writeFile(path, "import { parentPort, workerData } from 'node:worker_threads'; parentPort.postMessage(workerData + 1);");
     expect(await firstMessage(startWorker(pathToFileURL(path), { workerData: 1 }))).toBe(2);
+  });
+
+  test("from a script that is given as text, too", async () => {
+    const path = join(folder, "given.mjs");
+    await writeFile(path, "import { parentPort } from 'node:worker_threads'; parentPort.postMessage('started');");
+    const script = `
+      const { startWorker } = await import(${JSON.stringify(new URL("../../../src/engine/module-loading.ts", import.meta.url).href)});
+      const worker = startWorker(new URL(${JSON.stringify(pathToFileURL(path).href)}));
+      worker.on("message", (said) => console.log(said));`;
+    const { stdout } = await run(process.execPath, ["--import", TSX, "--input-type=module", "-e", script]);
+    expect(stdout).toBe("started\n");
   });
 });
 

@@ -101,7 +101,7 @@ describe("Lending", () => {
     expect(await (told ?? lending.next())).toBe("again");
     if (does === "writes") (await first).value!.release();
     expect((await lending.next())![0]).toHaveLength(5);
-    lending.takeBack();
+    lending.left();
     (await again).value!.release();
     lending.end();
   });
@@ -131,7 +131,20 @@ describe("Lending", () => {
     expect(await lending.next()).toHaveLength(1);
     expect(cache.slab.stats().workingBytes).toBe(8 * MIB);
     lending.end();
-    lending.takeBack();
+    lending.left();
+  });
+
+  it("a caller that has left while it asked is lent nothing more", async () => {
+    const lending = new Lending();
+    const stop = new AbortController();
+    const asked = lending.next();
+    lending.left();
+    const next = lending.parts(cache, 9 * MIB, stop.signal).next();
+    next.catch(() => {});
+    expect(await asked).toBeUndefined();
+    stop.abort();
+    await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
+    lending.end();
   });
 
   it("an offer that nobody took ends with the save", async () => {
@@ -143,6 +156,6 @@ describe("Lending", () => {
     await expect(next).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
     lending.end();
     expect(await lending.next()).toBeUndefined();
-    lending.takeBack();
+    lending.left();
   });
 });

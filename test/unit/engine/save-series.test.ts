@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { olderThan, seriesOf, shardsOf } from "../../../src/engine/save-series.js";
+import { olderThan, otherForm, seriesOf, shardsOf } from "../../../src/engine/save-series.js";
 
 describe("seriesOf", () => {
   it.each([
@@ -26,6 +26,16 @@ describe("olderThan", () => {
     // One that is written with other zeros is the same number.
     ["s-010.st", 1, ["s-9.st", "s-2.st", "s-1.st"]],
   ])("%s, %d stay", (newest, keep, gone) => expect(olderThan(seriesOf(newest)!, keep, paths)).toEqual(gone));
+});
+
+describe("otherForm", () => {
+  it.each([
+    ["f/m.safetensors", "f/m.safetensors.index.json"],
+    ["f/m.safetensors.index.json", "f/m.safetensors"],
+    ["f/m", undefined],
+    ["f/m.index.json", undefined],
+    ["f/m.bin.index.json", undefined],
+  ])("%s: %s", (path, other) => expect(otherForm(path)).toBe(other));
 });
 
 describe("shardsOf", () => {

@@ -373,6 +373,20 @@ describe("S3Store: writes", () => {
     await proxy.close();
   });
 
+  it("an upload that is completed without an ETag has that of its parts, whoever has overwritten it since", async () => {
+    const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest();
+    const part = md5(Buffer.from("a part"));
+    const server = await rawServer((socket, request) => {
+      const xml = request.includes("?uploads") ? "<R><UploadId>u</UploadId></R>" : "<R><ETag></ETag></R>";
+      if (request.startsWith("POST")) socket.write(response(200, { "content-length": xml.length }, xml));
+      else if (request.startsWith("PUT")) socket.write(response(200, { etag: `"${part.toString("hex")}"`, "content-length": 0 }));
+      else socket.write(response(200, { etag: '"another writer\'s"', "content-length": 8 * 2 ** 20 }));
+    });
+    const store = await open({ endpoint: server.url });
+    expect(await store.write("k", parts(8, 2 ** 20))).toMatchObject({ etag: `"${md5(part).toString("hex")}-1"` });
+    await server.close();
+  });
+
   it("an upload that was aborted does not wait for an origin that hangs", async () => {
     const store = await open({}, "b", HASTY);
     const stop = new AbortController();
