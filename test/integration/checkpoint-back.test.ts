@@ -260,7 +260,7 @@ describe("a disk that cannot take it", () => {
     const saving = () => mill.saveCheckpoint("/ckpt/aborted.safetensors", small(1), { write: "back", signal: stop.signal });
     const abort = async () => stop.abort();
     await expect(whenSynced("folder", abort, saving)).rejects.toMatchObject({ code: "MILLRACE_ABORTED" });
-    await expect.poll(spooled, { timeout: 20_000 }).toEqual([]);
+    await expect.poll(spooled, IN_TIME).toEqual([]);
     expect(saves(mill)).toMatchObject({ back: 0, through: 0, uploaded: 0 });
     await expect((await elsewhere()).stat("/ckpt/aborted.safetensors")).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
   });
@@ -299,7 +299,7 @@ describe("an upload that fails for good", () => {
   async function refused(mill: Millrace, ...saved: (readonly [path: string, value: number])[]): Promise<void> {
     await origin.failNext(saved.length, "AccessDenied", { kind: "put" });
     for (const [path, value] of saved) await mill.saveCheckpoint(path, small(value), { write: "back" });
-    await expect.poll(() => saves(mill), { timeout: 20_000 }).toMatchObject({ failed: saved.length, pending: 0 });
+    await expect.poll(() => saves(mill), IN_TIME).toMatchObject({ failed: saved.length, pending: 0 });
   }
 
   test("is tried again by flush, in the order of the saves", async () => {
@@ -323,7 +323,7 @@ describe("an upload that fails for good", () => {
     const mill = await open();
     await refused(mill, [`/ckpt/${write}/first.safetensors`, 1]);
     await mill.saveCheckpoint(`/ckpt/${write}/other.safetensors`, small(2), { write });
-    await expect.poll(() => saves(mill), { timeout: 20_000 }).toMatchObject({ failed: 0, pending: 0 });
+    await expect.poll(() => saves(mill), IN_TIME).toMatchObject({ failed: 0, pending: 0 });
     await expectSaved(await elsewhere(), `/ckpt/${write}/first.safetensors`, small(1));
   });
 
@@ -345,7 +345,7 @@ describe("an upload that fails for good", () => {
     // The index alone is put whole: the shard has more than one part.
     await origin.failNext(1, "AccessDenied", { kind: "put" });
     await mill.saveCheckpoint(path, big(1).slice(0, 1), { write: "back", maxShardBytes: 1 });
-    await expect.poll(() => saves(mill), { timeout: 20_000 }).toMatchObject({ failed: 1, pending: 0 });
+    await expect.poll(() => saves(mill), IN_TIME).toMatchObject({ failed: 1, pending: 0 });
     expect(await paths(await elsewhere(), "/ckpt/left")).toHaveLength(1);
     await mill.saveCheckpoint(path, small(2));
     await mill.flush();
@@ -424,7 +424,7 @@ describe("what an earlier mill has left", () => {
     const before = await paths(first, "/ckpt/replaced");
     await origin.failNext(1000, "hang", { kind: "delete" });
     await first.saveCheckpoint(path, big(2), { write: "back" });
-    await expect.poll(async () => (await kinds()).delete, { timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(async () => (await kinds()).delete, IN_TIME).toBeGreaterThan(0);
     await first.close();
     expect(await spooled()).toHaveLength(3);
     await origin.clearFaults();
@@ -575,7 +575,7 @@ describe("what an earlier mill has left", () => {
     await rm(`${await leave("/ckpt/lost.safetensors", small(1))}-0.data`);
     const mill = await open();
     await mill.flush();
-    await expect.poll(() => logged).toContain("The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
+    await expect.poll(() => logged, IN_TIME).toContain("The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
     expect(await spooled()).toEqual([]);
     await mill.saveCheckpoint("/ckpt/lost.safetensors", small(2));
     await expectSaved(mill, "/ckpt/lost.safetensors", small(2));

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { type Millrace, type NamedTensor, openMillrace } from "../../src/index.js";
+import { IN_TIME } from "../support/in-time.js";
 import { type Origin, startOrigin } from "../support/origin/index.js";
 import { s3Options } from "../support/s3-options.js";
 
@@ -43,7 +44,7 @@ const journals = async () => (await readdir(join(folder, "millrace-v1", "saves")
 async function refused(mill: Millrace, path: string): Promise<void> {
   await origin.failNext(1, "AccessDenied", { kind: "put" });
   await mill.saveCheckpoint(path, small(1), { write: "back" });
-  await expect.poll(() => mill.stats().saves, { timeout: 20_000 }).toMatchObject({ failed: 1, pending: 0 });
+  await expect.poll(() => mill.stats().saves, IN_TIME).toMatchObject({ failed: 1, pending: 0 });
 }
 
 beforeAll(async () => {
@@ -83,7 +84,7 @@ test("the older ones of a name go before the newer one", async () => {
   const [older] = await journals();
   disk.removed.length = 0;
   await mill.saveCheckpoint("/ckpt/order.safetensors", small(2), { write: "back" });
-  await expect.poll(() => mill.stats().saves, { timeout: 20_000 }).toMatchObject({ uploaded: 1, failed: 0, pending: 0 });
+  await expect.poll(() => mill.stats().saves, IN_TIME).toMatchObject({ uploaded: 1, failed: 0, pending: 0 });
   const removed = disk.removed.filter((file) => file.endsWith(".json"));
   expect(removed).toHaveLength(2);
   expect(removed[0]!.endsWith(older!)).toBe(true);
@@ -99,7 +100,7 @@ test.each(["through", "back"] as const)("an older one of its name is gone before
   const stop = new AbortController();
   const saving = mill.saveCheckpoint(`/ckpt/held-${write}/s-2.safetensors`, small(2), { write, keep: 1, signal: stop.signal });
   saving.catch(() => {});
-  await expect.poll(async () => (await origin.stats()).kinds.delete, { timeout: 20_000 }).toBeGreaterThan(0);
+  await expect.poll(async () => (await origin.stats()).kinds.delete, IN_TIME).toBeGreaterThan(0);
   expect(await journals()).not.toContain(older);
   await origin.clearFaults();
   stop.abort();

@@ -258,7 +258,7 @@ test("of a save that fails each shard is removed that can be, and the others are
   vi.restoreAllMocks();
   const left = await paths(mill, "memory://taken-back");
   expect(left).toEqual([expect.stringContaining("00001-of-00003")]);
-  await expect.poll(() => logged.flatMap(({ shards }) => shards ?? [])).toEqual([left[0]!.slice("memory://taken-back/".length)]);
+  await expect.poll(() => logged.flatMap(({ shards }) => shards ?? []), IN_TIME).toEqual([left[0]!.slice("memory://taken-back/".length)]);
 });
 
 describe("one name, two forms", () => {
