@@ -575,7 +575,9 @@ describe("what an earlier mill has left", () => {
     await rm(`${await leave("/ckpt/lost.safetensors", small(1))}-0.data`);
     const mill = await open();
     await mill.flush();
-    await expect.poll(() => logged, IN_TIME).toContain("The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
+    await expect
+      .poll(() => logged, IN_TIME)
+      .toContain("The local copy of a saved checkpoint is gone, and was not uploaded: its journal is removed");
     expect(await spooled()).toEqual([]);
     await mill.saveCheckpoint("/ckpt/lost.safetensors", small(2));
     await expectSaved(mill, "/ckpt/lost.safetensors", small(2));
