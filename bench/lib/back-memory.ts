@@ -7,6 +7,6 @@ import { promisify } from "node:util";
  */
 export async function backMemory(bytes: number): Promise<void> {
   // In pieces: a Buffer holds 4 GiB at most.
-  const text = `const kept = []; for (let left = ${bytes}; left > 0; left -= 2 ** 28) kept.push(Buffer.alloc(Math.min(left, 2 ** 28), 1));`;
+  const text = `const kept = []; for (let left = ${Math.ceil(bytes)}; left > 0; left -= 2 ** 28) kept.push(Buffer.alloc(Math.min(left, 2 ** 28), 1));`;
   await promisify(execFile)(process.execPath, ["-e", text]);
 }

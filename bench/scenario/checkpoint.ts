@@ -5,9 +5,9 @@
  * is that of a first load by a mill that was just opened.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { setPriority, tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Origin, type Shape, startOrigin } from "../../test/support/origin/index.js";
+import { type Origin, type OriginInfo, type Shape, startOrigin } from "../../test/support/origin/index.js";
 import { s3Options } from "../../test/support/s3-options.js";
 import { backMemory } from "../lib/back-memory.js";
 import { type CheckpointSize, checkpointFile } from "../lib/checkpoint-data.js";
@@ -41,6 +41,8 @@ const PARTS = { partBytes: 8 * 2 ** 20, partsAtOnce: 8 };
 const LIKE_S3: Shape = { firstByteMs: 30, connectionBytesPerSecond: 60e6, totalBytesPerSecond: 600e6 };
 const SLOW: Shape = { ...LIKE_S3, connectionBytesPerSecond: 10e6 };
 const CAPPED: Shape = { firstByteMs: 30, totalBytesPerSecond: 200e6 };
+/** The origin beside a loop stands for another machine: it is not to take the loop's processor. */
+const NICE = 10;
 /** An upload in the background takes long enough for many steps. */
 const LATE: Shape = { firstByteMs: 100 };
 
@@ -62,7 +64,6 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   [PLAIN]: LIKE_S3,
   [PLAIN_SLOW]: SLOW,
   [TOGETHER]: CAPPED,
-  [LOOP]: LATE,
 };
 
 const PLAIN_JS = [
@@ -74,6 +75,8 @@ const PLAIN_JS = [
 
 interface Place {
   readonly origin: Origin;
+  /** The loop's. */
+  readonly late: Origin;
   readonly nginx: Nginx;
   readonly js: PlainJs;
   /** nginx's root, and where caches are made. */
@@ -108,9 +111,10 @@ function loads({ origin, nginx, js, root, diskFolder, fileBytes, headerBytes, da
   ];
 }
 
-function savesAndNodes({ origin, diskFolder, size, fileBytes, headerBytes, data, smoke }: Place): Subject[] {
-  const { endpoint, controlUrl, credentials, region } = origin;
-  const info = { endpoint, controlUrl, credentials, region };
+const infoOf = ({ endpoint, controlUrl, credentials, region }: Origin): OriginInfo => ({ endpoint, controlUrl, credentials, region });
+
+function savesAndNodes({ origin, late, diskFolder, size, fileBytes, headerBytes, data, smoke }: Place): Subject[] {
+  const info = infoOf(origin);
   const nodes: CheckpointNodesParameters = {
     origin: info,
     bucket: BUCKET,
@@ -126,7 +130,7 @@ function savesAndNodes({ origin, diskFolder, size, fileBytes, headerBytes, data,
     return { name, script: script("checkpoint-save"), parameters: { ...parameters }, expected: data };
   };
   const loop: CheckpointLoopParameters = {
-    origin: info,
+    origin: infoOf(late),
     bucket: BUCKET,
     size,
     headerBytes,
@@ -155,13 +159,17 @@ async function prepareIn(folder: string, smoke: boolean, closing: (() => Promise
   await writeFile(join(root, NAME), file, { flush: true });
   const origin = await startOrigin({ anonymousRead: true, buckets: [BUCKET] });
   closing.push(() => origin.close());
+  const late = await startOrigin({ anonymousRead: true, buckets: [BUCKET] });
+  closing.push(() => late.close());
+  setPriority(late.pid, NICE);
+  if (!smoke) await late.shape(LATE);
   await origin.put(BUCKET, NAME, file);
   await origin.put(BUCKET, WARM_UP, checkpointFile({ tensors: 1, tensorBytes: 400_000 }).file);
   const nginx = await startNginx(root);
   closing.push(() => nginx.close());
   const js = await plainJs(PLAIN_JS);
   closing.push(() => js.close());
-  const place: Place = { origin, nginx, js, root, diskFolder, size, fileBytes: file.byteLength, headerBytes, data, smoke };
+  const place: Place = { origin, late, nginx, js, root, diskFolder, size, fileBytes: file.byteLength, headerBytes, data, smoke };
   return {
     subjects: [...loads(place), ...savesAndNodes(place)],
     async reset({ name }) {

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { connectOrigin, type OriginInfo } from "../../test/support/origin/index.js";
 import { freePort } from "../../test/support/peers/daemon.js";
 import { s3Options } from "../../test/support/s3-options.js";
+import { backMemory } from "../lib/back-memory.js";
 import type { CheckpointNodeMessage, CheckpointNodeOptions } from "../lib/checkpoint-node.js";
 import type { Figures } from "../lib/scenario.js";
 import { parameters, report } from "../lib/subject.js";
@@ -60,6 +61,8 @@ async function loadOn(count: number): Promise<Figures> {
   const ports = await Promise.all(Array.from({ length: count }, () => freePort()));
   const nodes = ports.map((port) => start(port, ports));
   await Promise.all(nodes.map(answer));
+  // For the result, and what the cache keeps of it.
+  await backMemory(count * 1.5 * given.fileBytes);
   await origin.reset();
   const answers = nodes.map(answer);
   for (const node of nodes) node.send("load");
