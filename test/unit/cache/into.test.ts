@@ -111,20 +111,31 @@ describe("from the origin", () => {
     expect(cache.cachedBytes(object)).toBe(object.size);
   });
 
-  test("who joins gets a copy", async () => {
-    const origin = store();
-    const cache = await cacheOf(0);
-    const object = origin.object("a", 2 * BLOCK);
+  /** A read into the reader's own memory, and another that comes while it is under way. */
+  async function readAndJoin(origin: FakeStore, cache: BlockCache, object: ObjectVersion) {
     origin.shut();
     const bytes = new Uint8Array(object.size);
     const first = cache.acquire(object, 0, object.size, { priority: 0, into: { begin: 0, bytes } });
     const second = cache.acquire(object, 0, object.size, { priority: 0 });
     origin.open();
     const [own, joined] = await Promise.all([first, second]);
+    return { bytes, own, joined };
+  }
+
+  /** Both have the right bytes, and what the reader does with its own does not concern the other. */
+  function expectOwnMemory(object: ObjectVersion, { bytes, own, joined }: Awaited<ReturnType<typeof readAndJoin>>): void {
     own.copyTo(0, bytes);
     expect(Buffer.compare(bytes, right(object))).toBe(0);
     bytes.fill(0);
     expect(Buffer.compare(joined.view(0, object.size), right(object))).toBe(0);
+  }
+
+  test("who joins gets a copy", async () => {
+    const origin = store();
+    const cache = await cacheOf(0);
+    const object = origin.object("a", 2 * BLOCK);
+    const { bytes, own, joined } = await readAndJoin(origin, cache, object);
+    expectOwnMemory(object, { bytes, own, joined });
     expect(joined.leases.map((lease) => lease.bytes.buffer).includes(bytes.buffer)).toBe(false);
     own.release();
     joined.release();
@@ -135,17 +146,9 @@ describe("from the origin", () => {
     const origin = store();
     const cache = await cacheOf(16);
     const object = origin.object("a", 3 * BLOCK);
-    origin.shut();
-    const bytes = new Uint8Array(object.size);
-    const first = cache.acquire(object, 0, object.size, { priority: 0, into: { begin: 0, bytes } });
-    const second = cache.acquire(object, 0, object.size, { priority: 0 });
-    origin.open();
-    const [own, joined] = await Promise.all([first, second]);
+    const { bytes, own, joined } = await readAndJoin(origin, cache, object);
     expect(cache.slab.stats()).toMatchObject({ slots: 3, tierBytes: object.size, workingBytes: 0, workingPeakBytes: object.size });
-    own.copyTo(0, bytes);
-    expect(Buffer.compare(bytes, right(object))).toBe(0);
-    bytes.fill(0);
-    expect(Buffer.compare(joined.view(0, object.size), right(object))).toBe(0);
+    expectOwnMemory(object, { bytes, own, joined });
     own.release();
     joined.release();
   });
