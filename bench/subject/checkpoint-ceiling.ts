@@ -5,6 +5,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32c } from "@node-rs/crc32";
+import { copyBytes } from "../../src/util/copy-bytes.js";
 import type { RecordRange } from "../lib/ceiling/layout.js";
 import { SocketSource } from "../lib/ceiling/socket-source.js";
 import { readRanges } from "../lib/ceiling/source.js";
@@ -66,7 +67,7 @@ async function fromDisk(file: FileHandle, checksums: readonly number[]): Promise
 
 async function fromMemory(blocks: readonly Uint8Array[]): Promise<Uint8Array[]> {
   const whole = Buffer.allocUnsafeSlow(given.fileBytes);
-  for (const [i, block] of blocks.entries()) whole.set(block, i * BLOCK_BYTES);
+  for (const [i, block] of blocks.entries()) copyBytes(whole, i * BLOCK_BYTES, block);
   return dataOf(whole);
 }
 

@@ -24,8 +24,9 @@ export interface Part {
   readonly pieces: readonly Piece[];
 }
 
-/** One ranged GET's worth. */
+/** One ranged GET's worth. Twice as long where there is one of these for each connection: half of all that a request costs. */
 const PART_BYTES = 8 * 2 ** 20;
+const LONG_PART_BYTES = 16 * 2 ** 20;
 /** Of one read in flight: 16 connections of 60 MB/s, less the 30 ms that each takes to its first byte, are 800 MB/s. */
 const PARTS_AT_ONCE = 16;
 /** The same where they lie in the slab meanwhile: 64 MiB. */
@@ -33,16 +34,17 @@ const HELD_AT_ONCE = 8;
 /** Between two pieces, bytes that are cheaper to read than to ask around: a block, which a cache would read whole anyway. */
 const MAX_GAP = 2 ** 20;
 
-/** Cuts pieces, ascending, into parts. None crosses a multiple of their length, so that they are made of whole blocks, and of one group of peers. Pure. */
-export function planParts(pieces: readonly Piece[]): Part[] {
+/** Cuts pieces, ascending, into parts, for a read of `byteLength`; by default those that are held while they are used. None crosses a multiple of their length, so that they are made of whole blocks, and of whole groups of peers. Pure. */
+export function planParts(pieces: readonly Piece[], byteLength = 0): Part[] {
+  const partBytes = byteLength < PARTS_AT_ONCE * LONG_PART_BYTES ? PART_BYTES : LONG_PART_BYTES;
   const parts: { begin: number; end: number; pieces: Piece[] }[] = [];
   for (const piece of pieces) {
     for (let begin = piece.begin; begin < piece.end; ) {
-      const place = Math.floor(begin / PART_BYTES);
-      const end = Math.min(piece.end, (place + 1) * PART_BYTES);
+      const place = Math.floor(begin / partBytes);
+      const end = Math.min(piece.end, (place + 1) * partBytes);
       const cut = { begin, end, at: piece.at + begin - piece.begin };
       const part = parts.at(-1);
-      if (part !== undefined && Math.floor(part.begin / PART_BYTES) === place && begin - part.end <= MAX_GAP) {
+      if (part !== undefined && Math.floor(part.begin / partBytes) === place && begin - part.end <= MAX_GAP) {
         part.pieces.push(cut);
         part.end = end;
       } else parts.push({ begin, end, pieces: [cut] });
@@ -68,7 +70,7 @@ export async function readPieces(
   const copy = async ({ pieces: of }: Part, lease: SpanLease): Promise<void> => {
     for (const piece of of) lease.copyTo(piece.begin, place(piece));
   };
-  const parts = planParts(pieces);
+  const parts = planParts(pieces, byteLength);
   // What comes from a disk gets its pages from the pool's thread that reads it.
   const stretches = (cache.disk?.heldBytes(object.id) ?? 0) > 0 ? [] : parts.map((part) => stretchOf(target, part));
   const touched = new TouchedAhead(stretches, PARTS_AT_ONCE);

@@ -4,20 +4,29 @@
  */
 import { closeSync, openSync, read } from "node:fs";
 import { promisify } from "node:util";
+import pLimit from "p-limit";
 
 const DEVICE = "/dev/zero";
 const readFrom = promisify(read);
+/** With all four threads of the pool at it, whoever reads the sockets waits for a processor, and other files for a thread. */
+const AT_ONCE = 2;
+const turns = pLimit(AT_ONCE);
 
 /** Resolves when the bytes are zeros and their pages are there; where that cannot be done, they are as they were. Never rejects. Nobody else may write there meanwhile. */
-export async function touchMemory(bytes: Uint8Array): Promise<void> {
-  try {
-    // Of a device, both take microseconds.
-    const zeros = openSync(DEVICE, "r");
-    await readFrom(zeros, bytes, 0, bytes.length, null).finally(() => closeSync(zeros));
-  } catch {
-    // What is left without pages gets them from whoever writes there.
-  }
+export function touchMemory(bytes: Uint8Array): Promise<void> {
+  return turns(async () => {
+    try {
+      // Of a device, both take microseconds.
+      const zeros = openSync(DEVICE, "r");
+      await readFrom(zeros, bytes, 0, bytes.length, null).finally(() => closeSync(zeros));
+    } catch {
+      // What is left without pages gets them from whoever writes there.
+    }
+  });
 }
+
+/** Stretches not touched: whoever writes to them is to begin at once, while the next ones are touched. */
+const UNTOUCHED = 4;
 
 /** Stretches of fresh memory that are written to one after the other. */
 export class TouchedAhead {
@@ -29,17 +38,21 @@ export class TouchedAhead {
   constructor(stretches: readonly Uint8Array[], ahead: number) {
     this.#stretches = stretches;
     this.#ahead = ahead;
+    for (let i = UNTOUCHED; i < ahead; i++) this.#touch(i);
   }
 
-  /** Resolves when stretch `i` may be written to. The first are not waited for, nor touched: whoever writes to them is to begin at once. */
+  /** Resolves when stretch `i` may be written to. */
   async ready(i: number): Promise<void> {
-    const next = i + this.#ahead;
-    if (next < this.#stretches.length) this.#touched[next] = touchMemory(this.#stretches[next]!);
+    this.#touch(i + this.#ahead);
     await this.#touched[i];
   }
 
   /** Resolves when nothing writes zeros any more. */
   async close(): Promise<void> {
     await Promise.all(this.#touched);
+  }
+
+  #touch(i: number): void {
+    if (i < this.#stretches.length) this.#touched[i] = touchMemory(this.#stretches[i]!);
   }
 }

@@ -14,6 +14,12 @@ describe("planParts", () => {
     ]);
   });
 
+  test("a read that has one for each connection has parts of 16 MiB", () => {
+    const lengths = (bytes: number) => planParts([piece(0, bytes)], bytes).map(({ begin, end }) => (end - begin) / MIB);
+    expect(lengths(255 * MIB)).toHaveLength(32);
+    expect(lengths(256 * MIB)).toEqual(Array(16).fill(16));
+  });
+
   test("pieces with up to a MiB between them are one part, others are not", () => {
     const near = [piece(0, 10), piece(10 + MIB, 20 + MIB, 10)];
     expect(planParts(near)).toEqual([{ begin: 0, end: 20 + MIB, pieces: near }]);
