@@ -3,6 +3,7 @@ import { closeSync, open, readv } from "node:fs";
 import { access, type FileHandle, mkdir, open as openHandle, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
+import { WRITE_BYTES } from "../util/write-bytes.js";
 
 /** Numbers, not FileHandles, where blocks are read: a handle's own cost is 60 µs a block of the engine's thread, of 90. */
 const openFile = promisify(open);
@@ -25,7 +26,7 @@ export async function writeFileAtomically(temp: string, path: string, parts: rea
   try {
     const file: FileHandle = await openHandle(temp, "wx", 0o644);
     try {
-      await transfer(parts, async (left, at) => (await file.writev(left, at)).bytesWritten);
+      await transfer(parts, async (left, at) => (await file.writev(head(left, WRITE_BYTES), at)).bytesWritten);
     } finally {
       await file.close();
     }
@@ -94,6 +95,17 @@ async function transfer(parts: readonly Uint8Array[], call: (left: Uint8Array[],
   return done;
 }
 
+/** The first `bytes` of them. */
+function head(parts: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let room = bytes;
+  return parts.flatMap((part) => {
+    const cut = Math.min(room, part.length);
+    room -= cut;
+    return cut === 0 ? [] : [part.subarray(0, cut)];
+  });
+}
+
+/** All but the first `done` bytes of them. */
 function rest(parts: Uint8Array[], done: number): Uint8Array[] {
   let skip = done;
   return parts.flatMap((part) => {

@@ -2,6 +2,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { throwIfAborted } from "../errors.js";
 import { crc32c } from "../util/crc32c.js";
+import { WRITE_BYTES } from "../util/write-bytes.js";
 import type { SavePart } from "./save-parts.js";
 
 /** Of one read of a check: longer ones are no faster. */
@@ -15,7 +16,7 @@ export async function writeAt(file: FileHandle, { views, begin }: SavePart): Pro
   let at = begin;
   for (const view of views)
     for (let done = 0; done < view.length; ) {
-      const { bytesWritten } = await file.write(view, done, view.length - done, at);
+      const { bytesWritten } = await file.write(view, done, Math.min(view.length - done, WRITE_BYTES), at);
       done += bytesWritten;
       at += bytesWritten;
     }
