@@ -5,7 +5,7 @@
  * is that of a first load by a mill that was just opened.
  */
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { setPriority, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Origin, type OriginInfo, type Shape, startOrigin } from "../../test/support/origin/index.js";
 import { s3Options } from "../../test/support/s3-options.js";
@@ -41,8 +41,6 @@ const PARTS = { partBytes: 8 * 2 ** 20, partsAtOnce: 8 };
 const LIKE_S3: Shape = { firstByteMs: 30, connectionBytesPerSecond: 60e6, totalBytesPerSecond: 600e6 };
 const SLOW: Shape = { ...LIKE_S3, connectionBytesPerSecond: 10e6 };
 const CAPPED: Shape = { firstByteMs: 30, totalBytesPerSecond: 200e6 };
-/** The origin beside a loop stands for another machine: it is not to take the loop's processor. */
-const NICE = 10;
 /** An upload in the background takes long enough for many steps. */
 const LATE: Shape = { firstByteMs: 100 };
 
@@ -161,7 +159,6 @@ async function prepareIn(folder: string, smoke: boolean, closing: (() => Promise
   closing.push(() => origin.close());
   const late = await startOrigin({ anonymousRead: true, buckets: [BUCKET] });
   closing.push(() => late.close());
-  setPriority(late.pid, NICE);
   if (!smoke) await late.shape(LATE);
   await origin.put(BUCKET, NAME, file);
   await origin.put(BUCKET, WARM_UP, checkpointFile({ tensors: 1, tensorBytes: 400_000 }).file);
