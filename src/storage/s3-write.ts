@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { CompletedPart, CreateMultipartUploadOutput } from "@aws-sdk/client-s3";
+import type { CompletedPart, CreateMultipartUploadOutput, HeadObjectOutput } from "@aws-sdk/client-s3";
 import type { Dispatcher } from "undici";
 import { isMillraceError, MillraceError, throwIfAborted } from "../errors.js";
 import { combinedSignal } from "../util/combined-signal.js";
@@ -75,8 +75,9 @@ async function putParts(upload: S3Upload, first: Piece, rest: AsyncIterable<Piec
     const { ETag } = await completed.catch(async (error) => {
       // "No such upload": it may have been completed before, and the answer lost.
       if (!isMillraceError(error, "MILLRACE_NOT_FOUND")) throw error;
-      const found = await send(upload, (client, o) => client.headObject(target, o), options.signal).catch(() => undefined);
-      if (found?.ContentLength === session.bytes && found.ETag && quotedEtag(found.ETag) === etagOf(parts)) return found;
+      const asked = { ...target, ChecksumMode: "ENABLED" as const };
+      const found = await send(upload, (client, o) => client.headObject(asked, o), options.signal).catch(() => undefined);
+      if (found?.ContentLength === session.bytes && isOfParts(found, parts)) return found;
       throw error;
     });
     // Ceph leaves it empty. The object is not asked for it: by now it may be another writer's.
@@ -196,6 +197,13 @@ function stored({ path, uri }: S3Upload, size: number, etag: string | undefined)
 function etagOf(parts: readonly CompletedPart[]): string {
   const sums = Buffer.from(parts.map(({ ETag }) => ETag!.replaceAll('"', "")).join(""), "hex");
   return `"${createHash("md5").update(sums).digest("hex")}-${parts.length}"`;
+}
+
+/** Whether an object is of these parts, by its ETag or, where that says nothing of the bytes (SSE-KMS), by the checksum of its parts' checksums. */
+function isOfParts({ ETag, ChecksumCRC32C }: HeadObjectOutput, parts: readonly CompletedPart[]): boolean {
+  if (ETag && quotedEtag(ETag) === etagOf(parts)) return true;
+  const sums = parts.flatMap(({ ChecksumCRC32C: sum }) => (sum === undefined ? [] : [Buffer.from(sum, "base64")]));
+  return sums.length === parts.length && ChecksumCRC32C === `${crcOf(Buffer.concat(sums))}-${parts.length}`;
 }
 
 /** Some servers leave the quotes out here and there; a version has one form. */

@@ -373,6 +373,35 @@ describe("S3Store: writes", () => {
     await proxy.close();
   });
 
+  it.each([
+    ["the object is there", false],
+    ["another object of that length is there", true],
+  ])("the same where ETags say nothing of the bytes: %s", async (_, replaced) => {
+    const sum = (bytes: Uint8Array) => {
+      const four = Buffer.alloc(4);
+      four.writeUInt32BE(crc32c(bytes));
+      return four;
+    };
+    const bytes = Buffer.concat([...Array(9).keys()].map((i) => new Uint8Array(2 ** 20).fill(i + 1)));
+    const sums = Buffer.concat([sum(bytes.subarray(0, 8 * 2 ** 20)), sum(bytes.subarray(8 * 2 ** 20))]);
+    const server = await rawServer((socket, request) => {
+      const gone = "<Error><Code>NoSuchUpload</Code></Error>";
+      const created = "<R><UploadId>u</UploadId></R>";
+      if (request.includes("?uploads"))
+        socket.write(response(200, { "x-amz-checksum-algorithm": "CRC32C", "content-length": created.length }, created));
+      else if (request.startsWith("POST")) socket.write(response(404, { "content-length": gone.length }, gone));
+      else if (request.startsWith("PUT")) socket.write(response(200, { etag: '"of a key"', "content-length": 0 }));
+      else if (/x-amz-checksum-mode: ENABLED/i.test(request)) {
+        const checksum = `${sum(sums).toString("base64")}-${replaced ? 1 : 2}`;
+        socket.write(response(200, { etag: '"of this key"', "content-length": bytes.length, "x-amz-checksum-crc32c": checksum }));
+      }
+    });
+    const writing = (await open({ endpoint: server.url })).write("k", parts(9, 2 ** 20));
+    if (replaced) await expect(writing).rejects.toMatchObject({ code: "MILLRACE_NOT_FOUND" });
+    else expect(await writing).toMatchObject({ size: bytes.length, etag: '"of this key"' });
+    await server.close();
+  });
+
   it("an upload that is completed without an ETag has that of its parts, whoever has overwritten it since", async () => {
     const md5 = (bytes: Uint8Array) => createHash("md5").update(bytes).digest();
     const part = md5(Buffer.from("a part"));
