@@ -56,6 +56,8 @@ const SAVE = "save, millrace";
 const SAVE_STREAM = "save, SDK from a stream";
 const SAVE_BUFFER = "save, SDK from a buffer";
 const LOOP = `loop of ${STEP_MS} ms steps`;
+/** What takes fresh memory in its first passes only. */
+const TAKE_ONCE: ReadonlySet<string> = new Set([PLAIN, LINKED, SAVE_BUFFER, SAVE_STREAM, SAVE]);
 /** Others get an origin that shapes nothing. */
 const SHAPES: Readonly<Record<string, Shape>> = {
   [LINKED]: LIKE_S3,
@@ -172,8 +174,8 @@ async function prepareIn(folder: string, smoke: boolean, closing: (() => Promise
     async reset({ name }) {
       if (smoke) return;
       await origin.shape(SHAPES[name] ?? {});
-      // Both take fresh memory once, where others do so in each of their passes. Giving it back goes on for seconds, beside whatever runs then.
-      if (name === PLAIN || name === LINKED) await backMemory(FRESH_BYTES);
+      // These take fresh memory once or twice, where others do so in each of their passes. Giving it back goes on for seconds, beside whatever runs then.
+      if (TAKE_ONCE.has(name)) await backMemory(FRESH_BYTES);
     },
     close: async () => {},
   };

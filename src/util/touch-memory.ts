@@ -26,7 +26,7 @@ export function touchMemory(bytes: Uint8Array): Promise<void> {
 }
 
 /** Stretches not touched: whoever writes to them is to begin at once, while the next ones are touched. */
-const UNTOUCHED = 4;
+const UNTOUCHED = 2;
 
 /** Stretches of fresh memory that are written to one after the other. */
 export class TouchedAhead {
