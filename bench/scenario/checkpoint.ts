@@ -174,7 +174,7 @@ async function prepareIn(folder: string, smoke: boolean, closing: (() => Promise
     async reset({ name }) {
       if (smoke) return;
       await origin.shape(SHAPES[name] ?? {});
-      // These take fresh memory once or twice, where others do so in each of their passes. Giving it back goes on for seconds, beside whatever runs then.
+      // Where others take fresh memory in each of their passes. Giving it back goes on for seconds, beside whatever runs then.
       if (TAKE_ONCE.has(name)) await backMemory(FRESH_BYTES);
     },
     close: async () => {},

@@ -34,7 +34,7 @@ export interface DirectoryParts extends RoomLimits {
   readonly disabled: (path: string, reason: string) => void;
 }
 
-/** Half the threads of libuv's pool: reads do not wait behind writes, and two write as fast as four (865 to 1,112 MB/s, CPU 1.1 to 1.3 s/GB against 1.8). */
+/** Of one directory: half the threads of libuv's pool, so that reads do not wait behind all of them. Two write no less than four: 1,112 MB/s and 865. */
 const WRITERS = 2;
 /** Files open at once: fewer than a process of 256 descriptors can spare. */
 const READERS = 16;

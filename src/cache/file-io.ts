@@ -9,6 +9,9 @@ import { WRITE_BYTES } from "../util/write-bytes.js";
 const openFile = promisify(open);
 const readFile = promisify(readv);
 
+/** Of one write: a head does not take a call of its own. */
+const CALL_BYTES = WRITE_BYTES + 4096;
+
 /** Fills the targets from the start of the file; resolves to the bytes read, fewer where the file is shorter. */
 export async function readFileInto(path: string, targets: readonly Uint8Array[]): Promise<number> {
   const file = await openFile(path, "r");
@@ -26,7 +29,7 @@ export async function writeFileAtomically(temp: string, path: string, parts: rea
   try {
     const file: FileHandle = await openHandle(temp, "wx", 0o644);
     try {
-      await transfer(parts, async (left, at) => (await file.writev(head(left, WRITE_BYTES), at)).bytesWritten);
+      await transfer(parts, async (left, at) => (await file.writev(head(left, CALL_BYTES), at)).bytesWritten);
     } finally {
       await file.close();
     }

@@ -24,7 +24,7 @@ export interface Part {
   readonly pieces: readonly Piece[];
 }
 
-/** One ranged GET's worth. Twice as long where there is one of these for each connection: half of all that a request costs. */
+/** One ranged GET's worth: longer, so that there are fewer, for as long as more than one of these is left to each connection. */
 const PART_BYTES = 8 * 2 ** 20;
 const LONG_PART_BYTES = 16 * 2 ** 20;
 /** Of one read in flight: 16 connections of 60 MB/s, less the 30 ms that each takes to its first byte, are 800 MB/s. */
@@ -34,21 +34,27 @@ const HELD_AT_ONCE = 8;
 /** Between two pieces, bytes that are cheaper to read than to ask around: a block, which a cache would read whole anyway. */
 const MAX_GAP = 2 ** 20;
 
-/** Cuts pieces, ascending, into parts, for a read of `byteLength`; by default those that are held while they are used. None crosses a multiple of their length, so that they are made of whole blocks, and of whole groups of peers. Pure. */
+/**
+ * Cuts pieces, ascending, into parts, for a read of `byteLength`; by default short ones. None crosses a multiple of its length, so that they are made of whole
+ * blocks, and of whole groups of peers. Pure.
+ */
 export function planParts(pieces: readonly Piece[], byteLength = 0): Part[] {
-  const partBytes = byteLength < PARTS_AT_ONCE * LONG_PART_BYTES ? PART_BYTES : LONG_PART_BYTES;
   const parts: { begin: number; end: number; pieces: Piece[] }[] = [];
+  /** Where the last part has to end. */
+  let limit = 0;
   for (const piece of pieces) {
     for (let begin = piece.begin; begin < piece.end; ) {
-      const place = Math.floor(begin / partBytes);
-      const end = Math.min(piece.end, (place + 1) * partBytes);
-      const cut = { begin, end, at: piece.at + begin - piece.begin };
-      const part = parts.at(-1);
-      if (part !== undefined && Math.floor(part.begin / partBytes) === place && begin - part.end <= MAX_GAP) {
-        part.pieces.push(cut);
-        part.end = end;
-      } else parts.push({ begin, end, pieces: [cut] });
-      begin = end;
+      const at = piece.at + begin - piece.begin;
+      let part = parts.at(-1);
+      if (part === undefined || begin >= limit || begin - part.end > MAX_GAP) {
+        const length = byteLength - at > PARTS_AT_ONCE * LONG_PART_BYTES ? LONG_PART_BYTES : PART_BYTES;
+        limit = (Math.floor(begin / length) + 1) * length;
+        part = { begin, end: begin, pieces: [] };
+        parts.push(part);
+      }
+      part.end = Math.min(piece.end, limit);
+      part.pieces.push({ begin, end: part.end, at });
+      begin = part.end;
     }
   }
   return parts;

@@ -33,6 +33,9 @@ export class TouchedAhead {
   readonly #stretches: readonly Uint8Array[];
   readonly #ahead: number;
   readonly #touched: Promise<void>[] = [];
+  /** Those of other readers need not wait for all of these. */
+  readonly #turns = pLimit(AT_ONCE);
+  #closed = false;
 
   /** `ahead`: how many stretches before it is written to one is touched. */
   constructor(stretches: readonly Uint8Array[], ahead: number) {
@@ -47,12 +50,13 @@ export class TouchedAhead {
     await this.#touched[i];
   }
 
-  /** Resolves when nothing writes zeros any more. */
+  /** Begins no more; resolves when nothing writes zeros any more. */
   async close(): Promise<void> {
+    this.#closed = true;
     await Promise.all(this.#touched);
   }
 
   #touch(i: number): void {
-    if (i < this.#stretches.length) this.#touched[i] = touchMemory(this.#stretches[i]!);
+    if (i < this.#stretches.length) this.#touched[i] = this.#turns(() => (this.#closed ? undefined : touchMemory(this.#stretches[i]!)));
   }
 }

@@ -14,10 +14,11 @@ describe("planParts", () => {
     ]);
   });
 
-  test("a read that has one for each connection has parts of 16 MiB", () => {
+  test("parts are of 16 MiB for as long as more than one of these is left to each of 16 connections", () => {
     const lengths = (bytes: number) => planParts([piece(0, bytes)], bytes).map(({ begin, end }) => (end - begin) / MIB);
-    expect(lengths(255 * MIB)).toHaveLength(32);
-    expect(lengths(256 * MIB)).toEqual(Array(16).fill(16));
+    expect(lengths(256 * MIB)).toEqual(Array(32).fill(8));
+    expect(lengths(280 * MIB)).toEqual([16, 16, ...Array(31).fill(8)]);
+    expect(planParts([piece(0, 280 * MIB)])).toHaveLength(35);
   });
 
   test("pieces with up to a MiB between them are one part, others are not", () => {
@@ -36,7 +37,7 @@ describe("planParts", () => {
       maxLength: 20,
     });
     fc.assert(
-      fc.property(steps, (given) => {
+      fc.property(steps, fc.constantFrom(8, 16), (given, mib) => {
         let begin = 0;
         let at = 0;
         const pieces = given.map(({ gap, length }) => {
@@ -45,9 +46,9 @@ describe("planParts", () => {
           at += length;
           return one;
         });
-        const parts = planParts(pieces);
+        const parts = planParts(pieces, mib === 16 ? at + 257 * MIB : 0);
         for (const part of parts) {
-          expect(Math.floor(part.begin / (8 * MIB))).toBe(Math.floor((part.end - 1) / (8 * MIB)));
+          expect(Math.floor(part.begin / (mib * MIB))).toBe(Math.floor((part.end - 1) / (mib * MIB)));
           expect([part.pieces[0]!.begin, part.pieces.at(-1)!.end]).toEqual([part.begin, part.end]);
         }
         const cuts = parts.flatMap((part) => part.pieces);

@@ -392,7 +392,7 @@ describe("S3Store: writes", () => {
       else if (request.startsWith("POST")) socket.write(response(404, { "content-length": gone.length }, gone));
       else if (request.startsWith("PUT")) socket.write(response(200, { etag: '"of a key"', "content-length": 0 }));
       else if (/x-amz-checksum-mode: ENABLED/i.test(request)) {
-        const checksum = `${sum(sums).toString("base64")}-${replaced ? 1 : 2}`;
+        const checksum = `${sum(replaced ? bytes : sums).toString("base64")}-2`;
         socket.write(response(200, { etag: '"of this key"', "content-length": bytes.length, "x-amz-checksum-crc32c": checksum }));
       }
     });
