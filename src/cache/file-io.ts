@@ -3,7 +3,7 @@ import { closeSync, open, readv } from "node:fs";
 import { access, type FileHandle, mkdir, open as openHandle, rename, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
-import { WRITE_BYTES } from "../util/write-bytes.js";
+import { WRITE_BYTES } from "../util/write-all.js";
 
 /** Numbers, not FileHandles, where blocks are read: a handle's own cost is 60 µs a block of the engine's thread, of 90. */
 const openFile = promisify(open);

@@ -6,7 +6,7 @@ import type { ObjectVersion } from "../blocks/object-version.js";
 import { abortedError, MillraceError, throwIfAborted } from "../errors.js";
 import { fileError } from "../storage/file-errors.js";
 import { deferred } from "../util/deferred.js";
-import { WRITE_BYTES } from "../util/write-bytes.js";
+import { writeAll } from "../util/write-all.js";
 import type { CallContext } from "./rpc.js";
 
 /** Longest file name that the usual file systems take, bytes. */
@@ -122,11 +122,6 @@ export class Copies {
       throw fileError(error, { uri: `file://${folder ?? this.#root}` });
     }
   }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, at: number): Promise<void> {
-  for (let done = 0; done < bytes.byteLength; )
-    done += (await file.write(bytes, done, Math.min(bytes.byteLength - done, WRITE_BYTES), at + done)).bytesWritten;
 }
 
 /** The object's own name where it can be a file's: some libraries go by the extension. */

@@ -2,7 +2,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { throwIfAborted } from "../errors.js";
 import { crc32c } from "../util/crc32c.js";
-import { WRITE_BYTES } from "../util/write-bytes.js";
+import { writeAll } from "../util/write-all.js";
 import type { SavePart } from "./save-parts.js";
 
 /** Of one read of a check: longer ones are no faster. */
@@ -14,12 +14,10 @@ export function crcOf(views: readonly Uint8Array[]): number {
 
 export async function writeAt(file: FileHandle, { views, begin }: SavePart): Promise<void> {
   let at = begin;
-  for (const view of views)
-    for (let done = 0; done < view.length; ) {
-      const { bytesWritten } = await file.write(view, done, Math.min(view.length - done, WRITE_BYTES), at);
-      done += bytesWritten;
-      at += bytesWritten;
-    }
+  for (const view of views) {
+    await writeAll(file, view, at);
+    at += view.length;
+  }
 }
 
 /** Fills the part; resolves to the CRCs of its pieces. */

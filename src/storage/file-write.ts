@@ -1,9 +1,9 @@
 import { randomUUID } from "node:crypto";
 import type { BigIntStats } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { MillraceError, throwIfAborted } from "../errors.js";
-import { WRITE_BYTES } from "../util/write-bytes.js";
+import { writeAll } from "../util/write-all.js";
 import { TEMP_MARK } from "./file-list.js";
 import { releasedParts } from "./released-parts.js";
 import type { WriteOptions } from "./store.js";
@@ -62,10 +62,6 @@ async function fillFile(
   } finally {
     await handle.close();
   }
-}
-
-async function writeAll(handle: FileHandle, part: Uint8Array): Promise<void> {
-  for (let done = 0; done < part.length; ) done += (await handle.write(part, done, Math.min(part.length - done, WRITE_BYTES))).bytesWritten;
 }
 
 /** Makes the rename itself last. Throws where the disk fails at it. */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { readFileInto, writeFileAtomically } from "../../../src/cache/file-io.js";
-import { WRITE_BYTES } from "../../../src/util/write-bytes.js";
+import { WRITE_BYTES } from "../../../src/util/write-all.js";
 import { randomBytes } from "../../support/datasets/index.js";
 
 test.each([[[0]], [[64, WRITE_BYTES - 64]], [[64, 2 * WRITE_BYTES]], [[1, 0, WRITE_BYTES, 3 * WRITE_BYTES + 7]]])(
